@@ -1,0 +1,366 @@
+"""The interfaces of exproxy: what a plugin provides, and what it may count on.
+
+Where to begin:
+
+* a protocol: :class:`IProtocolPlugin` and :class:`IConversation` (docs/write-a-protocol.md builds one),
+* where a client goes again: :class:`IPersistencePlugin` and :class:`IPersistence`,
+* who is next: :class:`ISchedulingPlugin` and :class:`IScheduling`,
+* whether a server is well: :class:`ICheckPlugin` and :class:`ICheck`.
+
+The life of a connection, in the order in which a plugin meets it:
+
+1. A listener accepts, and calls ``IProtocolFactory.buildProtocol``; ``SessionFactory`` makes a
+   session around a new conversation.
+2. The conversation gets ``Began(facts)``. A server-first protocol answers ``[Pick(facts)]``, a
+   client-first one waits for ``Data(CLIENT, …)`` until it knows enough to Pick.
+3. The pool asks the persistence strategy for candidates, then the scheduling for an order among
+   the usable backends; the session connects, going on to the next one when that fails.
+4. ``Connected(link)``: the conversation forwards, edits, or ends with ``Relay()``.
+   ``Unavailable(reason)``: it refuses in its protocol's words and hangs up.
+5. At any end of either side the session closes the rest, gives the lease back and writes one
+   access-log record.
+
+A plugin is made known by one line in ``twisted/plugins/NAME_plugin.py``::
+
+    managesieve = Lazy(IProtocolPlugin, "managesieve", "my_package.sieve:plugin")
+
+Optional abilities (ILearner, IMarker) are interfaces of their own, asked for with ``providedBy``.
+Whatever you provide, hold it to its interface in a test: ``verifyObject(IConversation, mine)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from zope.interface import Attribute, Interface
+
+from exproxy.actions import Action
+from exproxy.events import Event
+from exproxy.model import TLS, Candidate, Choice, Claim, Facts, Key, Link, Named
+
+# ---------------------------------------------------------------------------------- plugins
+
+
+class INamed(Interface):
+    """What every plugin record has."""
+
+    name = Attribute("str: the word used in a configuration, kebab-case, unique among its kind")
+    summary = Attribute("str: one line for `exproxyctl` and the documentation")
+    options = Attribute(
+        "a pydantic model class (extra='forbid', kebab-case aliases) for the plugin's own options; its "
+        "errors are shown with file, line and column like all others. `exproxy.plugins.NoOptions` for none"
+    )
+
+
+class IProtocolPlugin(INamed):
+    """A protocol: what a client says before a backend is chosen, and how it is refused."""
+
+    default_ports = Attribute(
+        "dict[int, str]: the registered ports, and the TLS that clients expect on them: 'none', 'implicit'"
+    )
+    tls_modes = Attribute(
+        "tuple[str, ...]: what `listen: tls:` may say: 'none', 'implicit' (exproxy ends TLS), 'passthrough'; "
+        "the first is the default on ports that default_ports does not name"
+    )
+    gives = Attribute(
+        "tuple[type, ...]: the fact types that a Pick of this protocol carries (besides Source and Destination, "
+        "which all have). A persistence that needs others is refused when the configuration is read"
+    )
+    defaults = Attribute(
+        "dict[str, object]: a service's settings where the configuration is silent, as they would stand in the "
+        "file, e.g. {'check': 'imap', 'timeouts': {'idle': '31m'}}"
+    )
+
+    def factory(service: IService) -> IProtocolFactory:
+        """Make the Twisted factory of one virtual service.
+
+        ``service`` provides :class:`IService`. Returns an :class:`IProtocolFactory`: nearly always
+        ``SessionFactory(service, MyConversation)`` from :mod:`exproxy.session`.
+        """
+
+
+class IPersistencePlugin(INamed):
+    """A way to send a client to the server it had before."""
+
+    needs = Attribute("tuple[type, ...]: fact types without which this strategy has nothing to say at all")
+    uses = Attribute("tuple[type, ...]: fact types that it profits from")
+
+    def strategy(options: Any, keys: IKeys) -> IPersistence:
+        """Make the :class:`IPersistence` of one service or group.
+
+        ``options`` is an instance of the plugin's model, ``keys`` provides :class:`IKeys`.
+        """
+
+
+class ISchedulingPlugin(INamed):
+    """A way to spread clients over the servers that may be chosen."""
+
+    def scheduling(options: Any) -> IScheduling:
+        """Make the :class:`IScheduling` of one pool."""
+
+
+class ICheckPlugin(INamed):
+    """A question to a backend."""
+
+    def check(options: Any) -> ICheck:
+        """Make the :class:`ICheck` of one pool."""
+
+
+# ---------------------------------------------------------------------------------- protocols
+
+
+class IConversation(Interface):
+    """A protocol's own logic: pure, one for each client connection (checks are conversations too).
+
+    Bytes may be cut anywhere. Keep what you have not understood yet, and keep it bounded.
+    """
+
+    def handle(event: Event) -> Iterable[Action]:
+        """Take one value of :mod:`exproxy.events`; return an iterable of :mod:`exproxy.actions`.
+
+        An event that does not concern the conversation is answered ``()``. An exception closes
+        the connection and is logged; it never reaches a client.
+        """
+
+
+class IProtocolFactory(Interface):
+    """A ``twisted.internet.interfaces.IProtocolFactory`` whose protocols are sessions."""
+
+    def buildProtocol(addr: Any) -> Any:
+        """Twisted calls this for every accepted connection; None refuses it."""
+
+    def doStart() -> None:
+        """Twisted calls this when a port begins to listen."""
+
+    def doStop() -> None:
+        """Twisted calls this when a port stops listening."""
+
+
+class IService(Interface):
+    """What a protocol sees of the virtual service that it serves."""
+
+    name = Attribute("str")
+    options = Attribute("the protocol plugin's options, an instance of its model")
+    timeouts = Attribute("exproxy.settings.Timeouts: seconds, by name (request_head, greeting, idle …)")
+    limits = Attribute("exproxy.settings.Limits: bytes and counts, by name (head, line, max_held …)")
+    trusted_proxies = Attribute("exproxy.settings.Networks: `address in trusted_proxies`")
+    host_name = Attribute("str: the name to greet and refuse with")
+
+    def marker(target: str | None = None) -> IMarker | None:
+        """The :class:`IMarker` of that target's persistence, or None where it sets no cookie."""
+
+    def port_tls(port: int) -> str:
+        """The TLS mode of the listening port: 'none', 'implicit' or 'passthrough'."""
+
+
+# ---------------------------------------------------------------------------------- persistence
+
+
+class IKeys(Interface):
+    """Secrets derived from the configuration's ``secret:``, for one group or service."""
+
+    group = Attribute("str: the persistence group's name, or the service's own")
+    servers = Attribute("tuple[str, ...]: the names of the real servers that may be named")
+
+    def digest(kind: str, *parts: bytes) -> Key:
+        """``Key(kind, 16 bytes)``: a keyed BLAKE2b over ``parts`` (bytes), equal in all processes and
+        nodes that have the same secret."""
+
+    def tokens(purpose: str) -> Mapping[bytes, str]:
+        """``dict[bytes, str]``: an opaque signed URL-safe token for each server, current and older
+        secrets all in it: what comes back from a client is looked up here."""
+
+    def token(purpose: str, server: str) -> bytes:
+        """The token to give out for that server, made with the first secret."""
+
+
+class IPersistence(Interface):
+    """Pure: from facts to keys. Knows nothing of backends, time or health."""
+
+    def candidates(facts: Facts) -> tuple[Named | Key, ...]:
+        """Where this client may be known: a tuple of Named(server) | Key(kind, digest), best first;
+        () where the facts say nothing. The first that resolves wins."""
+
+    def remember(facts: Facts) -> tuple[Key, ...]:
+        """The tuple of Keys to claim together with a choice; () keeps nothing."""
+
+
+class ILearner(Interface):
+    """Optional for an IPersistence: keys that are seen only after the choice."""
+
+    def observe(facts: Facts, observation: object) -> tuple[Key, ...]:
+        """The tuple of Keys to bind to the present server; a held key lives while a link holds it."""
+
+
+class IMarker(Interface):
+    """Optional for an IPersistence: a cookie of ours on the client."""
+
+    def mark(facts: Facts, server: str) -> bytes | None:
+        """The value of a Set-Cookie field (bytes) for a client that is now with ``server``; None where
+        none is needed (it has it) or none may be given (it is no browser)."""
+
+    cookie = Attribute("bytes: the cookie's name; the protocol removes it before a backend could see it")
+
+
+class IStore(Interface):
+    """The tables. A value where it is known here, else a Deferred; never blocks.
+
+    Keys are (group, kind, digest), values names of real servers. A claim is decided once: of two
+    simultaneous ones for one key one wins and both use it.
+    """
+
+    def find(group: str, keys: Sequence[Key]) -> Claim | Deferred[Claim | None] | None:
+        """Claim(server, version, won=False) of the first of ``keys`` that is held, or None."""
+
+    def claim(group: str, keys: Sequence[Key], wanted: str, ttl: float) -> Claim | Deferred[Claim]:
+        """Hold ``keys`` for ``wanted`` during ``ttl`` seconds from now. Where one of them is held for
+        another server that one stays: Claim(that server, version, False), and the free ones join it.
+        A key held already for the same server is refreshed."""
+
+    def hold(group: str, keys: Sequence[Key]) -> Callable[[], None]:
+        """Keep ``keys`` alive past their time until the returned callable is called (idempotent)."""
+
+    def move(group: str, keys: Sequence[Key], server: str, ttl: float) -> Claim | Deferred[Claim]:
+        """Rebind ``keys`` to ``server``: Claim(server, version, True)."""
+
+    def delete(
+        group: str, keys: Sequence[Key] | None = None, server: str | None = None
+    ) -> int | Deferred[int]:
+        """Forget keys, or all those of a server; returns how many there were."""
+
+    def watch(group: str, changed: Callable[[Key, str | None], None]) -> Callable[[], None]:
+        """Call ``changed(key, server or None)`` at every move and delete; returns a callable to stop."""
+
+
+# ---------------------------------------------------------------------------------- scheduling, pools
+
+
+class IScheduling(Interface):
+    """Orders the candidates of a choice. Filtering was done before: every candidate may be taken."""
+
+    def order(candidates: Sequence[Candidate], facts: Facts) -> Iterable[Candidate]:
+        """Iterable over each of ``candidates`` (a sequence of Candidate) exactly once, best first.
+        Changes no state: asking twice gives the same answer (random ones excepted)."""
+
+    def taken(candidate: Candidate) -> None:
+        """This Candidate was chosen: advance whatever there is to advance."""
+
+
+class IBackend(Interface):
+    """One real server as one pool sees it."""
+
+    name = Attribute("str: service[/route][:port]/server")
+    server = Attribute("str: the real server's name")
+    host = Attribute("str: the IP address to connect to, as last resolved; None before the first answer")
+    port = Attribute("int")
+
+
+class ILease(Interface):
+    """The count of one link at its pool."""
+
+    backend = Attribute("IBackend")
+
+    def busy() -> Callable[[], None]:
+        """Count one request in flight; returns a callable that ends it (idempotent)."""
+
+    def release() -> None:
+        """The link is gone; idempotent."""
+
+
+class IPool(Interface):
+    """The backends of one target, and the choice among them."""
+
+    def pick(
+        facts: Facts,
+        avoiding: Collection[str] = (),
+        links: Sequence[Link] = (),
+        pinned: Link | None = None,
+    ) -> Choice | Deferred[Choice]:
+        """A Choice with a lease taken, or a Deferred of one (``when-full: wait``); raises NoBackend.
+
+        ``avoiding``: server names that this session has just failed on. ``links``: the session's
+        present Links; a choice whose server has one comes back with ``reused`` set and that link's
+        lease is to be used (no new one is counted: its lease is None). ``pinned``: the Link that it must be."""
+
+    def explain(facts: Facts) -> Mapping[str, object]:
+        """A mapping for people: the candidates, each backend with its state, weight, load and why it was
+        or was not taken. Advances nothing and claims nothing."""
+
+
+# ---------------------------------------------------------------------------------- checks
+
+
+class ICheck(Interface):
+    """One question, asked again and again; each time by a new conversation."""
+
+    tls = Attribute(
+        "str: 'backend' - over TLS where the backend speaks it (unverified on a pass-through port); "
+        "'never' - plain TCP; 'always' - over TLS whatever the backend says"
+    )
+    layer = Attribute("str: 'L4', 'L6' or 'L7', the prefix of its codes")
+
+    def dialogue() -> IConversation:
+        """A new :class:`IConversation`: it hears Connected(link), Data(BACKEND, …), Eof and Lost, says
+        ToBackend and ends with Pass, Drain or Fail. The monitor connects, times out and closes."""
+
+
+# ---------------------------------------------------------------------------------- transports
+
+
+class IWire(Interface):
+    """All that session, relay and monitor know of a connection."""
+
+    peer = Attribute("exproxy.model.Source: the address at the other end")
+    local = Attribute("exproxy.model.Destination: our address")
+    tls = Attribute("exproxy.model.TLS or None")
+
+    def attach(user: IWireUser) -> None:
+        """From now on ``user`` (IWireUser) hears of this wire; bytes kept back are delivered first."""
+
+    def write(data: bytes) -> None:
+        """Send, or queue. The user hears filled() when the queue is long and drained() after."""
+
+    def pause() -> None:
+        """Read no more (bytes already decrypted are kept back too); idempotent."""
+
+    def resume() -> None:
+        """Read again; idempotent."""
+
+    def start_tls(context: Any) -> int:
+        """Begin TLS; ``context`` is an IOpenSSLServerConnectionCreator or ClientConnectionCreator.
+        Plain text not yet delivered is dropped: the count of bytes is returned. user.secured() or
+        user.lost() follows."""
+
+    def close(half: bool = False) -> None:
+        """End after what was written; ``half`` ends only our direction (ignored where TLS has no such thing)."""
+
+    def abort() -> None:
+        """Drop the connection now."""
+
+    def detach() -> Any:
+        """``Detached(socket, unread, unsent)``, the transport forgetting its socket; None where this
+        wire has none to give (TLS)."""
+
+
+class IWireUser(Interface):
+    """Who hears of a wire: a session, a relay, a check."""
+
+    def received(wire: IWire, data: bytes) -> None:
+        """Bytes."""
+
+    def ended(wire: IWire) -> None:
+        """The other end sends no more (half-close)."""
+
+    def lost(wire: IWire, reason: str) -> None:
+        """The connection is gone; ``reason`` is a short text. Told once, and nothing after it."""
+
+    def secured(wire: IWire, tls: TLS) -> None:
+        """A TLS handshake is done; ``tls`` is exproxy.model.TLS."""
+
+    def filled(wire: IWire) -> None:
+        """Writing must stop for now: the queue to the other end is long."""
+
+    def drained(wire: IWire) -> None:
+        """Writing may go on."""

@@ -1,0 +1,210 @@
+"""The values that everything else speaks of: sides, addresses, facts, links, choices.
+
+Frozen, without I/O. A *fact* is anything known of a client when a backend has to be
+chosen; any type may be one, so a plugin brings its own without asking anybody.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from exproxy.interfaces import IBackend, ILease
+
+F = TypeVar("F")
+
+
+class Side(enum.Enum):
+    """The two ends that a session stands between."""
+
+    CLIENT = "client"
+    BACKEND = "backend"
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+CLIENT = Side.CLIENT
+BACKEND = Side.BACKEND
+BOTH: tuple[Side, ...] = (CLIENT, BACKEND)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a client comes from: the textual address, without scope or brackets, and its port."""
+
+    host: str
+    port: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """The address and port that the client reached (ours, or the one a trusted proxy names)."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class TLS:
+    """What one finished TLS handshake agreed upon. ``version`` reads like ``TLSv1.3``."""
+
+    version: str
+    cipher: str = ""
+    server_name: str | None = None
+    alpn: str | None = None
+    resumed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """One person, as the protocol spelled the name; ``protocols.identity`` makes the spellings one."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class TLSSessionId:
+    """A session id that a TLS server (to 1.2) gave out: 1 to 32 bytes (RFC 5246 7.4.1.3)."""
+
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class AssociationGroup:
+    """A DCE/RPC association group id that a server gave out (C706 9.5.1; never 0)."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServerCookie:
+    """A cookie by which the backend itself keeps a session."""
+
+    name: bytes
+    value: bytes
+
+
+class Facts:
+    """What is known of a client: an immutable map from a type to the one value of that type.
+
+    ``facts[Source]`` is the value or raises KeyError; ``facts.get(Source)`` is None where it is
+    not known; ``facts.plus(User("ann"))`` is a new map, the later value of a type winning.
+    """
+
+    __slots__ = ("_known",)
+
+    def __init__(self, *values: object) -> None:
+        self._known: dict[type, object] = {type(value): value for value in values}
+
+    def __getitem__(self, kind: type[F]) -> F:
+        return self._known[kind]  # type: ignore[return-value]  # the key is the value's type
+
+    def get(self, kind: type[F]) -> F | None:
+        """The value of that type, or None."""
+        return self._known.get(kind)  # type: ignore[return-value]  # the key is the value's type
+
+    def __contains__(self, kind: type) -> bool:
+        return kind in self._known
+
+    def plus(self, *values: object) -> Facts:
+        """These facts and ``values`` too."""
+        more = Facts(*values)
+        more._known = {**self._known, **more._known}
+        return more
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Facts) and self._known == other._known
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._known.values()))
+
+    def __repr__(self) -> str:
+        return f"Facts({', '.join(map(repr, self._known.values()))})"
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One connection to a backend, as a conversation knows it. ``number`` counts within its session."""
+
+    number: int
+    server: str
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A persistence candidate that names its server outright (a cookie of ours, say)."""
+
+    server: str
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A persistence candidate to be looked up: the kind of fact, and a *keyed digest* of it.
+
+    Never the fact itself: tables, logs and dumps hold no credentials.
+    """
+
+    kind: str
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The store's word on a key: the server that holds it, its version, whether this claim set it."""
+
+    server: str
+    version: int
+    won: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A usable backend as a scheduling sees it.
+
+    ``weight`` > 0 is the effective one (slow ramp included; relative to the other candidates),
+    ``load`` >= 0 counts what it carries now (connections; for HTTP, requests in flight).
+    """
+
+    server: str
+    weight: float = 1.0
+    load: int = 0
+
+
+class Persistence(enum.Enum):
+    """How a choice came about, for the access log."""
+
+    NONE = "none"
+    HIT = "hit"
+    NEW = "new"
+    MOVED = "moved"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The outcome of a pick: a backend, how it was found, and the lease that counts the link to come;
+    no lease where ``reused`` names a link that the session has already."""
+
+    backend: IBackend
+    lease: ILease | None
+    persistence: Persistence
+    reused: Link | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TLSOptions:
+    """How to speak TLS as the client of a backend.
+
+    ``verify``: ``system`` (the system's authorities), ``none``, or the path of a PEM file.
+    ``server_name`` is sent as SNI and verified; None takes the server's configured host name,
+    or its IP address for verification only.
+    ``legacy`` allows TLS 1.0 and old ciphers (Exchange 2010 on Windows 2008 R2).
+    """
+
+    verify: str = "system"
+    server_name: str | None = None
+    legacy: bool = False
