@@ -61,11 +61,13 @@ class Relay:
 
     Without a ``limit`` to the very end, and the conversation hears only Lost(CLIENT) and
     Draining; with one (bytes, one side) until that many have moved, then Relayed gives the
-    wires back.
+    wires back. ``idle``: seconds without a byte after which an endless one is dropped; None is
+    the service's ``timeouts.idle``.
     """
 
     sides: tuple[Side, ...] = BOTH
     limit: int | None = None
+    idle: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

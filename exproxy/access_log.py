@@ -1,0 +1,77 @@
+"""The access log: one JSON object a line, for a connection or an HTTP request.
+
+Lines are gathered and written a few times a second: a log must not cost a system call a request.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+FLUSH_SECONDS = 0.5
+FLUSH_LINES = 512
+
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, default=str).encode
+
+
+def timestamp(seconds: float) -> str:
+    """RFC 3339, UTC, with milliseconds."""
+    whole = int(seconds)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{int((seconds - whole) * 1000):03d}Z"
+
+
+class AccessLog:
+    """Where records go: a path, ``"stdout"`` or ``"stderr"``; None keeps none."""
+
+    def __init__(self, clock: IReactorTime, destination: str | Path | None) -> None:
+        self._clock = clock
+        self._destination = destination
+        self._file: IO[str] | None = None
+        self._lines: list[str] = []
+        self._call: IDelayedCall | None = None
+
+    def open(self) -> None:
+        """Open the file now, so that a missing folder is an error at start (OSError) and not later."""
+        if self._destination in ("stdout", "stderr"):
+            self._file = sys.stdout if self._destination == "stdout" else sys.stderr
+        elif self._destination is not None:
+            self._file = open(self._destination, "a", encoding="utf-8")  # noqa: SIM115  # closed in close()
+
+    def reopen(self) -> None:
+        """After a rotation: write what there is to the old file, then open the new one."""
+        self.close()
+        self.open()
+
+    def write(self, record: Mapping[str, object]) -> None:
+        """Queue one record; ``time`` is set here."""
+        if self._destination is None:
+            return
+        self._lines.append(_encode({"time": timestamp(time.time()), **record}))
+        if len(self._lines) >= FLUSH_LINES:
+            self.flush()
+        elif self._call is None:
+            self._call = self._clock.callLater(FLUSH_SECONDS, self.flush)
+
+    def flush(self) -> None:
+        """Write what is queued."""
+        if self._call is not None:
+            if self._call.active():
+                self._call.cancel()
+            self._call = None
+        if self._lines and self._file is not None:
+            lines, self._lines = self._lines, []
+            self._file.write("\n".join(lines) + "\n")
+            self._file.flush()
+
+    def close(self) -> None:
+        """Write what is queued and let the file go; idempotent."""
+        self.flush()
+        if self._file is not None and self._file not in (sys.stdout, sys.stderr):
+            self._file.close()
+        self._file = None

@@ -1,0 +1,151 @@
+"""Connecting to a backend: TCP, and TLS on top where it is asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectError, ConnectionRefusedError, TimeoutError, UserError
+from twisted.internet.interfaces import IConnector, IDelayedCall
+from twisted.internet.protocol import ClientFactory
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from exproxy.errors import ExproxyError
+from exproxy.interfaces import IWire, IWireUser
+from exproxy.model import TLS
+from exproxy.settings import TcpOptions
+from exproxy.wire import Wire, reason_text
+
+
+class ConnectFailed(ExproxyError):
+    """No connection: HAProxy's ``code`` (L4CON, L4TOUT, L6RSP, L6TOUT), the phase, the reason."""
+
+    def __init__(self, code: str, phase: str, reason: str) -> None:
+        super().__init__(f"{phase}: {reason}")
+        self.code = code
+        self.phase = phase
+        self.reason = reason
+
+
+def connect(
+    reactor: Any,
+    host: str,
+    port: int,
+    *,
+    timeout: float,
+    tls: Any = None,
+    handshake: float = 10.0,
+    bind: tuple[str, int] | None = None,
+    tcp: TcpOptions | None = None,
+) -> Deferred[Wire]:
+    """A Deferred of a Wire, its TLS handshake done where ``tls`` (a client connection creator) is given.
+
+    ``timeout`` and ``handshake`` in seconds. Fails with ConnectFailed; cancelling gives everything up.
+    """
+    attempt = _Attempt(reactor, tls, handshake, tcp)
+    attempt.start(host, port, timeout, bind)
+    return attempt.result
+
+
+@implementer(IWireUser)
+class _Attempt(ClientFactory):
+    noisy = False
+
+    def __init__(self, reactor: Any, tls: Any, handshake: float, tcp: TcpOptions | None) -> None:
+        self._reactor = reactor
+        self._tcp = tcp
+        self._tls = tls
+        self._handshake = handshake
+        self._wire: Wire | None = None
+        self._timer: IDelayedCall | None = None
+        self._connector: IConnector | None = None
+        self.result: Deferred[Wire] = Deferred(self._cancel)
+        self._over = False
+
+    def start(self, host: str, port: int, timeout: float, bind: tuple[str, int] | None) -> None:
+        try:
+            self._connector = self._reactor.connectTCP(host, port, self, timeout, bind)
+        except OSError as error:  # no descriptor left, no such family
+            self._fail("L4CON", "connect", str(error))
+
+    # -- ClientFactory ---------------------------------------------------------------
+
+    def buildProtocol(self, addr: Any) -> Wire:
+        return Wire(self._made)
+
+    def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:
+        error = reason.value
+        if isinstance(error, UserError):
+            return
+        if isinstance(error, TimeoutError):
+            self._fail("L4TOUT", "connect", "no answer")
+        elif isinstance(error, ConnectionRefusedError):
+            self._fail("L4CON", "connect", "Connection refused")
+        else:
+            text = error.args[1] if isinstance(error, ConnectError) and len(error.args) > 1 else None
+            self._fail("L4CON", "connect", str(text or reason_text(reason)))
+
+    def _made(self, wire: Wire) -> None:
+        if self._over:
+            wire.abort()
+            return
+        if self._tcp is not None:
+            wire.tune(self._tcp)
+        if self._tls is None:
+            self._over = True
+            self.result.callback(wire)
+            return
+        self._wire = wire
+        wire.attach(self)
+        self._timer = self._reactor.callLater(
+            self._handshake, self._fail, "L6TOUT", "TLS handshake", "no answer"
+        )
+        wire.start_tls(self._tls)
+
+    # -- IWireUser, during the handshake ---------------------------------------------
+
+    def secured(self, wire: IWire, tls: TLS) -> None:
+        self._stop_timer()
+        if not self._over:
+            self._over = True
+            self.result.callback(self._wire)  # type: ignore[arg-type]  # set in _made
+
+    def lost(self, wire: IWire, reason: str) -> None:
+        self._fail("L6RSP", "TLS handshake", reason)
+
+    def received(self, wire: IWire, data: bytes) -> None:
+        """No bytes come before the handshake's end."""
+
+    def ended(self, wire: IWire) -> None:
+        self._fail("L6RSP", "TLS handshake", "closed")
+
+    def filled(self, wire: IWire) -> None:
+        """Nothing was written."""
+
+    def drained(self, wire: IWire) -> None:
+        """Nothing was written."""
+
+    # -- ends ------------------------------------------------------------------------
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
+
+    def _fail(self, code: str, phase: str, reason: str) -> None:
+        self._stop_timer()
+        if self._over:
+            return
+        self._over = True
+        if self._wire is not None:
+            self._wire.abort()
+        self.result.errback(ConnectFailed(code, phase, reason))
+
+    def _cancel(self, _: Deferred[Wire]) -> None:
+        self._stop_timer()
+        self._over = True
+        if self._wire is not None:
+            self._wire.abort()
+        elif self._connector is not None:
+            self._connector.disconnect()

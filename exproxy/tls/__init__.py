@@ -1,0 +1,1 @@
+"""TLS: the contexts with which exproxy meets clients, and those with which it meets backends."""

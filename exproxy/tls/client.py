@@ -1,0 +1,83 @@
+"""TLS as the client of a backend: verified by name, unverified on request, old versions on request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from OpenSSL import SSL, crypto
+from service_identity import VerificationError
+from service_identity.cryptography import verify_certificate_hostname, verify_certificate_ip_address
+from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
+from twisted.protocols.tls import TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from exproxy.model import TLSOptions
+from exproxy.tls.server import CIPHERS
+
+Verify = Callable[[SSL.Connection, crypto.X509, int, int, int], bool]
+
+
+def client_context(options: TLSOptions) -> SSL.Context:
+    """A context for the backends of one service; it may serve many connections.
+
+    Raises OSError or SSL.Error where the file of authorities cannot be read.
+    """
+    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+    context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+    if options.legacy:
+        # Windows 2008 R2 as delivered speaks TLS 1.0 with CBC and SHA-1; OpenSSL calls that level 0.
+        context.set_min_proto_version(SSL.TLS1_VERSION)
+        context.set_cipher_list(b"HIGH:!aNULL:@SECLEVEL=0")
+    else:
+        context.set_min_proto_version(SSL.TLS1_2_VERSION)
+        context.set_cipher_list(CIPHERS + b":AES256-GCM-SHA384:AES128-GCM-SHA256")
+    if options.verify == "system":
+        context.set_default_verify_paths()
+    elif options.verify != "none":
+        context.load_verify_locations(str(Path(options.verify)))
+    return context
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+class ClientTLS:
+    """Twisted's door: connections to one host name (or IP address), verified unless told not to be."""
+
+    def __init__(self, options: TLSOptions, host: str, context: SSL.Context | None = None) -> None:
+        """``host``: the name that the backend is configured by; ``options.server_name`` wins over it."""
+        self._name = options.server_name or host
+        self._address = isIPAddress(self._name) or isIPv6Address(self._name)
+        self._verify = options.verify != "none"
+        self._context = context or client_context(options)
+
+    def clientConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        """See IOpenSSLClientConnectionCreator."""
+        connection = SSL.Connection(self._context, None)
+        if not self._address:
+            connection.set_tlsext_host_name(self._name.encode("idna"))
+        if self._verify:
+            connection.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, self._judge(protocol))
+        else:
+            connection.set_verify(SSL.VERIFY_NONE)
+        return connection
+
+    def _judge(self, protocol: Any) -> Verify:
+        def judge(_: SSL.Connection, certificate: crypto.X509, __: int, depth: int, okay: int) -> bool:
+            if not okay or depth:
+                return bool(okay)
+            leaf = certificate.to_cryptography()
+            try:
+                if self._address:
+                    verify_certificate_ip_address(leaf, self._name)
+                else:
+                    verify_certificate_hostname(leaf, self._name)
+            except (VerificationError, ValueError):
+                # Raised here it would be lost inside OpenSSL; this way it is the reason that the log shows.
+                protocol.failVerification(Failure())
+                return False
+            return True
+
+        return judge

@@ -1,0 +1,301 @@
+"""The one thing that touches a transport: a Twisted protocol that provides IWire.
+
+Twisted's habits are put right here, once: a paused TLS transport goes on delivering what it has
+decrypted, so bytes are kept; ``loseWriteConnection`` under TLS would cut the TCP stream below it;
+a registered producer keeps a TLS transport from closing; after both FINs nothing more is called.
+"""
+
+from __future__ import annotations
+
+import socket as sockets
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import (
+    IHalfCloseableProtocol,
+    IHandshakeListener,
+    IPushProducer,
+    IReactorTime,
+)
+from twisted.internet.protocol import Protocol
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from exproxy.interfaces import IWire, IWireUser
+from exproxy.model import TLS, Destination, Source
+from exproxy.settings import TcpOptions
+
+# Twisted reads 64 KiB at a time by default; larger reads halve the calls of a bulk stream.
+BUFFER_SIZE = 256 * 1024
+CLOSED: Failure = Failure(ConnectionDone())  # type: ignore[no-untyped-call]
+
+
+@dataclass(frozen=True, slots=True)
+class Detached:
+    """A socket that its transport has forgotten, with the bytes still under way on our side."""
+
+    socket: sockets.socket
+    unread: bytes
+    unsent: bytes
+
+
+def plain(address: Any) -> tuple[str, int]:
+    """Host and port of a Twisted address; v4-mapped IPv6 hosts become IPv4, scopes go."""
+    host = getattr(address, "host", "") or ""
+    if host.startswith("::ffff:") and "." in host:
+        host = host[7:]
+    return host.partition("%")[0], getattr(address, "port", 0) or 0
+
+
+@implementer(IWire, IHalfCloseableProtocol, IHandshakeListener, IPushProducer)
+class Wire(Protocol):
+    """A connection, of a client or to a backend; ``made(wire)`` is called when it is there."""
+
+    peer = Source("", 0)
+    local = Destination("", 0)
+    tls: TLS | None = None
+
+    def __init__(self, made: Callable[[Wire], None]) -> None:
+        self._made = made
+        self._user: IWireUser | None = None
+        self._paused = False
+        self._delivering = False
+        self._secure = False
+        self._closing = False
+        self.gone = False
+        self.full = False
+        # What could not be delivered yet: (method name of IWireUser, argument).
+        self._kept: deque[tuple[str, Any]] = deque()
+
+    def __repr__(self) -> str:
+        state = "gone" if self.gone else "closing" if self._closing else "paused" if self._paused else "open"
+        return f"<Wire {self.peer.host}:{self.peer.port} {'tls ' if self._secure else ''}{state}>"
+
+    # -- IWire -----------------------------------------------------------------------
+
+    def attach(self, user: IWireUser) -> None:
+        """See IWire."""
+        self._user = user
+        if self._kept and not self._paused:
+            self._deliver()
+
+    def write(self, data: bytes) -> None:
+        """See IWire."""
+        if not self.gone and self.transport is not None:
+            self.transport.write(data)
+
+    def pause(self) -> None:
+        """See IWire."""
+        if not self._paused:
+            self._paused = True
+            if not self.gone:
+                self._producing("pauseProducing")
+
+    def resume(self) -> None:
+        """See IWire."""
+        if not self._paused:
+            return
+        self._paused = False
+        self._deliver()
+        if not self._paused and not self.gone and not self._closing:
+            self._producing("resumeProducing")
+
+    def start_tls(self, context: Any) -> int:
+        """See IWire."""
+        dropped = sum(len(argument) for name, argument in self._kept if name == "received")
+        self._kept = deque(item for item in self._kept if item[0] != "received")
+        self._secure = True
+        self.resume()
+        self.transport.startTLS(context)  # type: ignore[union-attr]  # ITCPTransport
+        return dropped
+
+    def close(self, half: bool = False) -> None:
+        """See IWire."""
+        if self.gone or self.transport is None:
+            return
+        if half:
+            if not self._secure and not self._closing:
+                self.transport.loseWriteConnection()  # type: ignore[attr-defined]
+            return
+        if not self._closing:
+            self._closing = True
+            self._unregister()
+            self.transport.loseConnection()
+
+    def abort(self) -> None:
+        """See IWire."""
+        if not self.gone and self.transport is not None:
+            self._closing = True
+            self._unregister()
+            self.transport.abortConnection()  # type: ignore[attr-defined]
+
+    def detach(self) -> Detached | None:
+        """See IWire. Twisted's transports have no public way to give a socket up: None."""
+        return None
+
+    def tune(self, options: TcpOptions) -> None:
+        """Set socket options; to be called before TLS. Where a system lacks one it goes without."""
+        sock = self.transport.getHandle()  # type: ignore[union-attr]  # ITCPTransport
+        if not isinstance(sock, sockets.socket):
+            return
+        if options.keepalive:
+            sock.setsockopt(sockets.SOL_SOCKET, sockets.SO_KEEPALIVE, 1)
+            _set(sock, "TCP_KEEPIDLE", int(options.keepalive))
+            _set(sock, "TCP_KEEPINTVL", max(1, int(options.keepalive / 4)))
+        if options.user_timeout:
+            _set(sock, "TCP_USER_TIMEOUT", int(options.user_timeout * 1000))
+
+    # -- what Twisted calls ----------------------------------------------------------
+
+    def connectionMade(self) -> None:
+        """The transport is there."""
+        transport: Any = self.transport
+        self.peer = Source(*plain(transport.getPeer()))
+        self.local = Destination(*plain(transport.getHost()))
+        if hasattr(transport, "setTcpNoDelay"):
+            transport.setTcpNoDelay(True)
+        if hasattr(transport, "bufferSize"):
+            transport.bufferSize = BUFFER_SIZE
+        transport.registerProducer(self, True)
+        self._made(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes: straight to the user where nothing waits before them."""
+        if self._paused or self._kept or self._user is None or self._delivering:
+            self._kept.append(("received", data))
+        elif not self._closing:
+            self._user.received(self, data)
+
+    def handshakeCompleted(self) -> None:
+        """A TLS handshake is done."""
+        transport: Any = self.transport
+        self.tls = describe(transport.getHandle())
+        self._tell("secured", self.tls)
+
+    def readConnectionLost(self) -> None:
+        """The peer's FIN; under TLS it is a truncation, and the end."""
+        if self._secure:
+            self.abort()
+        else:
+            self._tell("ended", None)
+
+    def writeConnectionLost(self) -> None:
+        """Our FIN is out, or could not be: connectionLost follows where it matters."""
+
+    def connectionLost(self, reason: Failure = CLOSED) -> None:
+        """The transport is gone."""
+        if self.gone:
+            return
+        self.gone = True
+        if self._closing:
+            # Nobody wants what came after our close, but everybody wants to know of the end.
+            self._kept.clear()
+            self._paused = False
+        self._tell("lost", reason_text(reason))
+
+    def pauseProducing(self) -> None:
+        """IPushProducer: the transport's queue is long."""
+        self.full = True
+        if self._user is not None:
+            self._user.filled(self)
+
+    def resumeProducing(self) -> None:
+        """IPushProducer: the transport's queue is short again."""
+        self.full = False
+        if self._user is not None:
+            self._user.drained(self)
+
+    def stopProducing(self) -> None:
+        """IPushProducer: connectionLost says it too."""
+
+    # -- inside ----------------------------------------------------------------------
+
+    def _producing(self, verb: str) -> None:
+        if not self._closing:
+            getattr(self.transport, verb)()
+
+    def _unregister(self) -> None:
+        transport: Any = self.transport
+        if transport is not None:
+            transport.unregisterProducer()
+
+    def _tell(self, name: str, argument: Any) -> None:
+        self._kept.append((name, argument))
+        if not self._paused:
+            self._deliver()
+
+    def _deliver(self) -> None:
+        if self._delivering:
+            return
+        self._delivering = True
+        try:
+            while self._kept and self._user is not None and not self._paused:
+                name, argument = self._kept.popleft()
+                if name == "ended":
+                    self._user.ended(self)
+                elif not (name == "received" and self._closing):
+                    getattr(self._user, name)(self, argument)
+        finally:
+            self._delivering = False
+
+
+@implementer(IWireUser)
+class Farewell:
+    """Closes a wire after what was written to it; drops it where that takes longer than ``seconds``."""
+
+    def __init__(self, clock: IReactorTime, wire: Wire, seconds: float) -> None:
+        self._timer = clock.callLater(seconds, wire.abort)
+        wire.attach(self)
+        wire.resume()
+        wire.close()
+
+    def lost(self, wire: IWire, reason: str) -> None:
+        """It is gone."""
+        if self._timer.active():
+            self._timer.cancel()
+
+    def received(self, wire: IWire, data: bytes) -> None:
+        """Nobody is interested any more."""
+
+    def ended(self, wire: IWire) -> None:
+        """See received."""
+
+    def secured(self, wire: IWire, tls: TLS) -> None:
+        """See received."""
+
+    def filled(self, wire: IWire) -> None:
+        """See received."""
+
+    def drained(self, wire: IWire) -> None:
+        """See received."""
+
+
+def _set(sock: sockets.socket, name: str, value: int) -> None:
+    option = getattr(sockets, name, None)
+    if option is not None:
+        sock.setsockopt(sockets.IPPROTO_TCP, option, value)
+
+
+def reason_text(reason: Failure) -> str:
+    """A short text for logs: the error's own words, without Twisted's prefix."""
+    value = reason.value
+    if isinstance(value, ConnectionDone):
+        return "closed"
+    text = " ".join(str(value).split()) or type(value).__name__
+    return text[:200]
+
+
+def describe(handle: Any) -> TLS:
+    """The TLS fact of an ``OpenSSL.SSL.Connection``."""
+    name = handle.get_servername()
+    alpn = handle.get_alpn_proto_negotiated()
+    return TLS(
+        version=handle.get_protocol_version_name(),
+        cipher=handle.get_cipher_name() or "",
+        server_name=name.decode("ascii", "replace").lower() if name else None,
+        alpn=alpn.decode("ascii", "replace") if alpn else None,
+        resumed=bool(handle.session_reused()) if hasattr(handle, "session_reused") else False,
+    )

@@ -1,0 +1,197 @@
+"""What every relay owes, over each combination of TCP and TLS, on real connections."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from twisted.internet import defer, reactor, task
+from twisted.trial.unittest import TestCase
+
+from exproxy.model import BACKEND, CLIENT
+from exproxy.relay import Sweep, join, lend
+from tests.loopback.pairs import Recorder, pair
+
+
+class User:
+    """Who started the relay."""
+
+    def __init__(self) -> None:
+        self.over: defer.Deferred[tuple[Any, str]] = defer.Deferred()
+
+    def finished(self, side: Any, reason: str) -> None:
+        self.over.callback((side, reason))
+
+
+class Contract:
+    """The contract; subclasses say where TLS is spoken."""
+
+    timeout = 15
+
+    client_tls = False
+    backend_tls = False
+
+    async def joined(self, idle: float = 60.0) -> tuple[Any, Any, Any, Any]:
+        self.sweep = Sweep(self.clock)
+        client, client_far = await pair(self, self.client_tls)
+        backend, backend_far = await pair(self, self.backend_tls)
+        user = User()
+        relay = join(client, backend, user, self.sweep, idle=idle)
+        return relay, user, client_far, backend_far
+
+    def setUp(self) -> None:
+        self.clock = task.Clock()
+
+    async def test_bytes_both_ways(self) -> None:
+        """What one end sends the other gets, unchanged, and the counts say how much."""
+        relay, _, client, backend = await self.joined()
+        client.transport.write(b"hello")
+        await backend.until(lambda: backend.data == b"hello")
+        backend.transport.write(b"world!")
+        await client.until(lambda: client.data == b"world!")
+        self.assertEqual(relay.counts, {CLIENT: 5, BACKEND: 6})
+
+    async def test_bulk_is_whole(self) -> None:
+        """Megabytes arrive whole and in order in both directions at once."""
+        _, _, client, backend = await self.joined()
+        block = hashlib.sha256(b"seed").digest() * 32768
+        client.transport.write(block * 4)
+        backend.transport.write(block * 3)
+        await backend.until(lambda: len(backend.data) == len(block) * 4)
+        await client.until(lambda: len(client.data) == len(block) * 3)
+        self.assertEqual(bytes(backend.data), block * 4)
+        self.assertEqual(bytes(client.data), block * 3)
+
+    async def test_close_is_passed_on_after_the_bytes(self) -> None:
+        """A backend that sends much and closes: the client gets all of it, then the end."""
+        _, user, client, backend = await self.joined()
+        client.transport.pauseProducing()
+        backend.transport.write(b"x" * 3_000_000)
+        backend.transport.loseConnection()
+        await task.deferLater(reactor, 0.05, lambda: None)
+        client.transport.resumeProducing()
+        await client.until(lambda: client.eof)
+        self.assertEqual(len(client.data), 3_000_000)
+        client.transport.loseConnection()
+        side, _ = await user.over
+        self.assertIs(side, BACKEND)
+        self.assertEqual(len(self.sweep), 0)
+
+    async def test_half_close(self) -> None:
+        """A client that ends its sending still gets its answer, over TCP."""
+        if self.client_tls:
+            return
+        _, user, client, backend = await self.joined()
+        client.transport.write(b"question")
+        client.transport.loseWriteConnection()
+        if not self.backend_tls:
+            await backend.until(lambda: backend.eof)
+        await backend.until(lambda: backend.data == b"question")
+        backend.transport.write(b"answer")
+        await client.until(lambda: client.data == b"answer")
+        backend.transport.loseConnection()
+        await user.over
+        self.assertEqual(len(self.sweep), 0)
+
+    async def test_back_pressure(self) -> None:
+        """A client that does not read stops the backend; nothing piles up here beyond a few buffers."""
+        relay, _, client, backend = await self.joined()
+        client.transport.pauseProducing()
+        size = 64_000_000
+        chunk = b"y" * 1_000_000
+        sent = 0
+
+        def push() -> None:
+            nonlocal sent
+            if sent < size and not backend.gone and backend.transport.producer is None:
+                sent += len(chunk)
+                backend.transport.write(chunk)
+
+        loop = task.LoopingCall(push)
+        done = loop.start(0.001)
+        await task.deferLater(reactor, 0.3, lambda: None)
+        loop.stop()
+        await done
+        self.assertLess(relay.counts[BACKEND], 30_000_000)
+
+    async def test_idle_drops_both(self) -> None:
+        """Silence for the idle time drops both ends and says so."""
+        _, user, client, backend = await self.joined(idle=30)
+        self.clock.pump([1.0] * 32)
+        side, reason = await user.over
+        self.assertIsNone(side)
+        self.assertEqual(reason, "idle")
+        await client.until(lambda: client.gone)
+        await backend.until(lambda: backend.gone)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    async def test_traffic_is_not_idle(self) -> None:
+        """A byte in either direction begins the idle time anew."""
+        _, user, client, backend = await self.joined(idle=30)
+        self.clock.pump([1.0] * 20)
+        backend.transport.write(b"ping")
+        await client.until(lambda: client.data == b"ping")
+        self.clock.pump([1.0] * 20)
+        self.assertFalse(user.over.called)
+
+    async def test_reset(self) -> None:
+        """An end that is reset takes the other with it."""
+        _, user, client, backend = await self.joined()
+        client.transport.abortConnection()
+        await backend.until(lambda: backend.gone or backend.eof)
+        backend.transport.loseConnection()
+        side, _ = await user.over
+        self.assertIs(side, CLIENT)
+
+    async def test_cut(self) -> None:
+        """A cut ends both at once, with the reason that was given."""
+        relay, user, _, _ = await self.joined()
+        relay.cut("maintenance")
+        self.assertEqual(await user.over, (None, "maintenance"))
+
+    async def test_bounded(self) -> None:
+        """A bounded relay moves its bytes and gives the wire back with what came after them."""
+        client, client_far = await pair(self, self.client_tls)
+        backend, backend_far = await pair(self, self.backend_tls)
+        heir = Recorder()
+        counts: list[int] = []
+        backend.attach(heir)
+        lend(client, backend, 10, heir, counts.append)
+        client_far.transport.write(b"0123456789rest")
+        await backend_far.until(lambda: backend_far.data == b"0123456789")
+        await heir.until(lambda: heir.bytes() == b"rest")
+        self.assertEqual(counts, [10])
+
+    async def test_bounded_ends_early(self) -> None:
+        """A source that ends before its bytes have moved goes back to the heir, who hears of it."""
+        client, client_far = await pair(self, self.client_tls)
+        backend, _ = await pair(self, self.backend_tls)
+        heir = Recorder()
+        counts: list[int] = []
+        lend(client, backend, 10, heir, counts.append)
+        client_far.transport.write(b"0123")
+        client_far.transport.loseConnection()
+        await heir.until(lambda: "ended" in heir.words() or "lost" in heir.words())
+        self.assertEqual(counts, [4])
+
+
+class PlainTests(Contract, TestCase):
+    """TCP to TCP."""
+
+
+class ClientTlsTests(Contract, TestCase):
+    """TLS to TCP."""
+
+    client_tls = True
+
+
+class BackendTlsTests(Contract, TestCase):
+    """TCP to TLS."""
+
+    backend_tls = True
+
+
+class BothTlsTests(Contract, TestCase):
+    """TLS to TLS."""
+
+    client_tls = backend_tls = True
