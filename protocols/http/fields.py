@@ -1,0 +1,148 @@
+"""Field lines (RFC 9110 5, RFC 9112 5): what they may look like, and how one is found in a block.
+
+A head is never taken apart into objects. One regex finds the few fields that steer framing,
+routing and forwarding; any other is searched for when somebody asks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from exproxy.model import Side
+from protocols.http.faults import BadMessage
+
+TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+VALUE = rb"[\t -~\x80-\xff]*"
+LINE = TOKEN + rb":" + VALUE + rb"\r\n"
+
+# What no head holds anywhere: control characters but HTAB, and CR or LF alone.
+NEVER = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r[^\n]")
+FIELD = re.compile(rb"(" + TOKEN + rb"):(" + VALUE + rb")\r\n")
+_FIELD_NAME = re.compile(rb"\n(" + TOKEN + rb"):")
+
+# Fields by which a proxy in front of us says who asks for what; only a trusted one is believed.
+# IIS and CGI read "_" in a name as "-", so such spellings count as the same field. The two at the
+# end replace the path behind our back where a rewriting module looks at them.
+_CLAIM = (
+    rb"forwarded|x[-_](?:forwarded[-_]" + TOKEN + rb"|real[-_]ip|request[-_]id"
+    rb"|original[-_]url|rewrite[-_]url)"
+)
+CLAIM = re.compile(_CLAIM)
+_FRAMING = rb"content[-_]length|transfer[-_]encoding"
+_HOP_BY_HOP = rb"connection|keep[-_]alive|proxy(?:[-_]connection)?|te|upgrade"
+
+_REQUEST_MARKS = re.compile(
+    rb"\n(host|expect|cookie|" + _FRAMING + rb"|" + _HOP_BY_HOP + rb"|" + _CLAIM + rb"):[\t ]*([^\r]*)"
+)
+_RESPONSE_MARKS = re.compile(rb"\n(trailer|" + _FRAMING + rb"|" + _HOP_BY_HOP + rb"):[\t ]*([^\r]*)")
+
+# name in lower case, begin of the line, begin of the value, end of the line with its CRLF
+Mark: TypeAlias = tuple[bytes, int, int, int]
+
+_COMMON_OPTIONS = {
+    spelling: frozenset((spelling.lower(),))
+    for spelling in (b"keep-alive", b"Keep-Alive", b"close", b"Close", b"upgrade", b"Upgrade")
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """One head, validated: ``raw`` from its first line to the empty line, ``low`` in lower case.
+
+    ``marks``: the fields that steer something, in order. ``options``: the Connection options,
+    lower case. Field names are asked for in lower case. The repr shows no field: one may be a password.
+    """
+
+    raw: bytes = field(repr=False)
+    low: bytes = field(repr=False, compare=False)
+    marks: tuple[Mark, ...] = field(repr=False, compare=False)
+    options: frozenset[bytes] = field(repr=False, compare=False)
+
+    def get(self, name: bytes) -> bytes | None:
+        """The value of the first field ``name`` without surrounding blanks, or None."""
+        at = self.low.find(b"\n" + name + b":")
+        return None if at < 0 else self._value(at + len(name) + 2)
+
+    def values(self, name: bytes) -> tuple[bytes, ...]:
+        """The values of every field ``name``, in order."""
+        key = b"\n" + name + b":"
+        found = []
+        at = self.low.find(key)
+        while at >= 0:
+            found.append(self._value(at + len(key)))
+            at = self.low.find(key, at + len(key))
+        return tuple(found)
+
+    def _value(self, start: int) -> bytes:
+        return self.raw[start : self.raw.index(b"\r", start)].strip(b"\t ")
+
+    def named(self, names: frozenset[bytes]) -> list[tuple[int, int]]:
+        """Begin and end of every field line whose name is one of ``names``; one pass."""
+        return [
+            (found.start() + 1, self.raw.index(b"\n", found.end()) + 1)
+            for found in _FIELD_NAME.finditer(self.low)
+            if found[1] in names
+        ]
+
+
+def request_marks(low: bytes) -> tuple[Mark, ...]:
+    """The fields of a request head (in lower case) that steer something."""
+    return tuple([(m[1], m.start(1), m.start(2), m.end() + 2) for m in _REQUEST_MARKS.finditer(low)])
+
+
+def response_marks(low: bytes) -> tuple[Mark, ...]:
+    """The fields of a response head (in lower case) that steer something."""
+    return tuple([(m[1], m.start(1), m.start(2), m.end() + 2) for m in _RESPONSE_MARKS.finditer(low)])
+
+
+def by_name(marks: tuple[Mark, ...], side: Side) -> dict[bytes, Mark]:
+    """The last mark of each name. Raises BadMessage where a field that decides occurs twice."""
+    named = {mark[0]: mark for mark in marks}
+    if len(named) != len(marks):
+        names = [mark[0] for mark in marks]
+        for once in (b"host", b"content-length"):
+            if names.count(once) > 1:
+                raise BadMessage(400, f"{once.decode()} twice", side)
+    return named
+
+
+def value_of(raw: bytes, mark: Mark) -> bytes:
+    """The value of a marked field, without surrounding blanks."""
+    return raw[mark[2] : mark[3] - 2].rstrip(b"\t ")
+
+
+def list_of(raw: bytes, marks: Iterable[Mark], name: bytes) -> bytes:
+    """The values of all marked fields ``name`` as one comma list (RFC 9110 5.3)."""
+    return b", ".join([value_of(raw, mark) for mark in marks if mark[0] == name])
+
+
+def connection_options(value: bytes) -> frozenset[bytes]:
+    """The options in a Connection value, lower case (RFC 9110 7.6.1); empty members are skipped."""
+    common = _COMMON_OPTIONS.get(value)
+    if common is not None:
+        return common
+    return frozenset(option.strip(b"\t ") for option in value.lower().split(b",")) - {b""}
+
+
+def field_complaint(lines: bytes, side: Side) -> BadMessage:
+    """What is wrong with a section of field lines that is not well-formed."""
+    for number, line in enumerate(lines.split(b"\r\n"), 1):
+        if not line:
+            break
+        if not FIELD.fullmatch(line + b"\r\n"):
+            return BadMessage(400, f"field {number}: {_defect(line)}", side)
+    return BadMessage(400, "no end of the head", side)
+
+
+def _defect(line: bytes) -> str:
+    name, colon, _ = line.partition(b":")
+    if line[:1] in (b" ", b"\t"):
+        return "folded line"
+    if NEVER.search(line):
+        return "control character or bare line end"
+    if not colon:
+        return "no colon"
+    return "blank before the colon" if name.rstrip(b"\t ") != name else "invalid name"
