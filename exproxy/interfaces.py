@@ -261,6 +261,7 @@ class ILease(Interface):
     """The count of one link at its pool."""
 
     backend = Attribute("IBackend")
+    cut = Attribute("a callable(reason), set by the link's owner: end the link now; or None")
 
     def busy() -> Callable[[], None]:
         """Count one request in flight; returns a callable that ends it (idempotent)."""

@@ -74,12 +74,12 @@ def _explain(host: str, port: int, error: OSError) -> str:
     where = f"[{host}]:{port}" if ":" in host else f"{host or '*'}:{port}"
     if error.errno in (errno.EACCES, errno.EPERM):
         advice = (
-            "ports below 1024 need root or the capability CAP_NET_BIND_SERVICE: start as root with "
-            "--uid and --gid (the ports are bound before privileges are dropped), or use the systemd unit in etc/"
+            "ports below 1024 need root or the capability CAP_NET_BIND_SERVICE: start as root with --uid and "
+            "--gid (ports are bound before privileges are dropped), or use the systemd unit in etc/"
         )
     elif error.errno == errno.EADDRINUSE and _ephemeral(port):
         advice = (
-            f"something else uses this port; find it with `ss -ltnp 'sport = :{port}'`. The port lies in the system's "
+            f"something else uses this port; find it with `ss -ltnp 'sport = :{port}'`. It lies in the system's "
             "range for outgoing connections, one of which may hold it: reserve it with "
             f"`sysctl net.ipv4.ip_local_reserved_ports={port}`"
         )

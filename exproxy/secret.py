@@ -29,7 +29,8 @@ def kept_secret(state_dir: Path) -> bytes:
                 file.write(secret)
     except OSError as error:
         raise ConfigurationError(
-            f"cannot keep a secret in {path}: {error.strerror}; set `secret:` or `state-dir:` in the configuration"
+            f"cannot keep a secret in {path}: {error.strerror}; "
+            "set `secret:` or `state-dir:` in the configuration"
         ) from None
     if len(secret) < LENGTH:
         raise ConfigurationError(f"the secret in {path} is too short; remove the file to have a new one made")

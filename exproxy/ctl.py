@@ -1,0 +1,56 @@
+"""``exproxyctl``: check a configuration, print its JSON Schema.
+
+Exit codes: 0 good, 1 the configuration (or a plugin) cannot be used, 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from exproxy import __version__
+from exproxy.errors import ConfigurationError
+
+DEFAULT_FILE = "/etc/exproxy/exproxy.yaml"
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "-V", "--version", prog_name="exproxyctl", message="%(prog)s %(version)s")
+def main() -> None:
+    """Look after exproxy, the load balancer for Microsoft Exchange and mail."""
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path), default=DEFAULT_FILE)
+@click.option(
+    "--format", "form", type=click.Choice(["text", "json"]), default="text", help="For people or programs."
+)
+def check(file: Path, form: str) -> None:
+    """Check a configuration FILE and everything that it names: all errors at once.
+
+    Nothing is started, bound, written or looked up in DNS. Without FILE it is /etc/exproxy/exproxy.yaml.
+    """
+    # Imported late, so that --help and --version are quick.
+    from exproxy.config import Invalid, load, render_json, summary
+
+    try:
+        config = load(file)
+    except Invalid as invalid:
+        click.echo(invalid.render_json() if form == "json" else str(invalid), nl=form == "json")
+        raise SystemExit(1) from None
+    if form == "json":
+        click.echo(render_json(config.warnings, file))
+    else:
+        click.echo(config.warning_text + summary(config.warnings, file))
+
+
+@main.command()
+def schema() -> None:
+    """Print the JSON Schema of configuration files, for editors: all known plugins are in it."""
+    from exproxy.config.schema import schema_text
+
+    try:
+        click.echo(schema_text(), nl=False)
+    except ConfigurationError as error:
+        raise click.ClickException(str(error)) from None

@@ -1,0 +1,166 @@
+"""The backend side of one session: its links, which of them is current, and the Pick under way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from exproxy import actions, events
+from exproxy.dispatch import Dispatch
+from exproxy.end import End
+from exproxy.interfaces import IBackend
+from exproxy.model import BACKEND, Choice, Link
+from exproxy.wire import Wire
+
+if TYPE_CHECKING:
+    from exproxy.session import Session
+    from exproxy.virtual import VirtualService
+
+
+class Links:
+    """Owns every connection to a backend that one session has.
+
+    Never shared between sessions: Windows authentication is bound to the connection, and sharing
+    one logs people in as each other.
+    """
+
+    def __init__(self, service: VirtualService, session: Session) -> None:
+        self._service = service
+        self._session = session
+        self._by_number: dict[int, End] = {}
+        self._count = 0
+        self._dispatch: Dispatch | None = None
+        self._last: Dispatch | None = None
+        self._backend: IBackend | None = None
+        self.current: End | None = None
+        self.pinned: Link | None = None
+
+    def __iter__(self) -> Iterator[End]:
+        return iter(list(self._by_number.values()))
+
+    def __len__(self) -> int:
+        return len(self._by_number)
+
+    def find(self, link: Link | None) -> End | None:
+        """The end of that link, or the current one; None where it is gone."""
+        return self.current if link is None else self._by_number.get(link.number)
+
+    def full(self) -> bool:
+        """Whether any of them has a long queue."""
+        return any(getattr(end.wire, "full", False) for end in self._by_number.values())
+
+    # -- choosing --------------------------------------------------------------------
+
+    def pick(self, action: actions.Pick) -> None:
+        """Carry out a Pick; the client's bytes are held until it is resolved."""
+        if self._dispatch is not None:
+            raise RuntimeError("Pick while another one is unresolved")
+        session = self._session
+        session.client.holds.add("pick")
+        self._dispatch = self._last = Dispatch(
+            self._service,
+            action.target,
+            session.client.wire.local.port,
+            action.facts,
+            self._linked,
+            self._reused,
+            self._unavailable,
+        )
+        session.record.picking()
+        self._attempt()
+
+    def retry(self, action: actions.Retry) -> None:
+        """Drop the current link and choose again with the facts of the last Pick."""
+        if self._last is None or self._backend is None or self._dispatch is not None:
+            raise RuntimeError("Retry without a link that was picked")
+        self._dispatch = self._last
+        self._session.client.holds.add("pick")
+        if self.current is not None:
+            self.drop(self.current)
+        if action.blame:
+            self._service.failed(self._dispatch.pool, self._backend, "L7RSP", action.reason)
+            self._dispatch.avoiding.add(self._backend.server)
+        self._session.record.retried()
+        self._attempt()
+
+    def learn(self, observation: object) -> None:
+        """Bind what was seen to the present server."""
+        if self._last is not None and self._backend is not None:
+            self._last.pool.learn(self._last.facts, observation, self._backend.server)
+
+    def _attempt(self) -> None:
+        if self._dispatch is not None:
+            links = tuple(end.link for end in self._by_number.values() if end.link and not end.closing)
+            self._dispatch.attempt(links, self.pinned)
+
+    def _linked(self, wire: Wire, choice: Choice) -> None:
+        while len(self._by_number) >= self._service.limits.links_per_client:
+            oldest = next((end for end in self if end.link is not self.pinned), None)
+            if oldest is None:
+                break
+            self.close(oldest)
+        self._count += 1
+        backend = choice.backend
+        link = Link(self._count, backend.server, wire.peer.host, wire.peer.port)
+        end = End(wire, BACKEND, self._service.limits.max_held, link, choice.lease)
+        if choice.lease is not None:
+            choice.lease.cut = self._session.cut
+        self._by_number[link.number] = end
+        self._arrived(end, choice)
+        self._session.took(end)
+
+    def _reused(self, choice: Choice) -> None:
+        end = self.find(choice.reused)
+        if end is None:
+            raise RuntimeError("the pool reused a link that this session does not have")
+        self._arrived(end, choice)
+
+    def _arrived(self, end: End, choice: Choice) -> None:
+        self.current = end
+        self._backend = choice.backend
+        end.busy()
+        self._session.record.connected(choice)
+        if end.link is not None:
+            self._resolved(events.Connected(end.link, choice.reused is not None, choice.persistence))
+
+    def _unavailable(self, reason: str) -> None:
+        self._session.record.unavailable(reason)
+        self._resolved(events.Unavailable(reason))
+
+    def _resolved(self, event: events.Event) -> None:
+        self._dispatch = None
+        client = self._session.client
+        client.holds.discard("pick")
+        self._session.tell(event)
+        self._session.unhold(client)
+
+    def cancel(self) -> None:
+        """Give a Pick up; idempotent."""
+        dispatch, self._dispatch = self._dispatch, None
+        if dispatch is not None:
+            dispatch.cancel()
+
+    # -- ending ----------------------------------------------------------------------
+
+    def forget(self, end: End) -> None:
+        """Its wire is gone."""
+        if end.link is not None:
+            self._by_number.pop(end.link.number, None)
+        if self.current is end:
+            self.current = None
+
+    def drop(self, end: End) -> None:
+        """Abort a link that is of no use; the conversation is not told of its end."""
+        self._leave(end, end.wire.abort)
+
+    def close(self, end: End) -> None:
+        """Close a link after what was written to it; the conversation is not told of its end."""
+        self._leave(end, end.wire.close)
+
+    def _leave(self, end: End, how: Callable[[], None]) -> None:
+        end.closing = True
+        self.forget(end)
+        end.release()
+        end.stops.clear()
+        end.wire.resume()
+        how()

@@ -1,0 +1,1 @@
+"""Where a client goes again: strategies turn facts into keys, groups share one table."""

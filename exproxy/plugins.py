@@ -1,0 +1,143 @@
+"""Find plugins by interface and name, with a helpful word where there is none.
+
+Built-in plugins come through the same door as anybody's: ``twisted.plugin.getPlugins``.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeAlias, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+from twisted.plugin import getPlugins
+
+from exproxy.errors import ConfigurationError
+from exproxy.lazy import BrokenPlugin, Lazy
+
+__all__ = [
+    "AmbiguousPlugin",
+    "BrokenPlugin",
+    "Catalogue",
+    "Lazy",
+    "NoOptions",
+    "Selected",
+    "UnknownPlugin",
+    "did_you_mean",
+    "find",
+    "kind_of",
+    "names",
+]
+
+P = TypeVar("P", covariant=True)
+Source: TypeAlias = Callable[[Any], Iterable[Any]]
+
+
+class NoOptions(BaseModel):
+    """The options of a plugin that has none."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Selected(Generic[P]):
+    """What a configuration selects: a plugin's record, and an instance of its options model."""
+
+    plugin: P
+    options: Any
+
+    @property
+    def name(self) -> str:
+        """The plugin's name, as it stands in the configuration."""
+        return str(self.plugin.name)  # type: ignore[attr-defined]  # all records are INamed
+
+
+class UnknownPlugin(ConfigurationError):
+    """No plugin of that kind and name. ``suggestion`` is the likeliest one, or None; ``known`` all."""
+
+    def __init__(self, kind: str, name: str, known: tuple[str, ...]) -> None:
+        self.kind = kind
+        self.name = name
+        self.known = known
+        self.suggestion = did_you_mean(name, known)
+        text = f"unknown {kind} {name!r}"
+        if self.suggestion:
+            text += f"; did you mean {self.suggestion!r}?"
+        elif known:
+            text += f"; there are {', '.join(known)}"
+        super().__init__(text)
+
+
+class AmbiguousPlugin(ConfigurationError):
+    """Two different plugins of one kind go by the same name."""
+
+    def __init__(self, kind: str, name: str, both: tuple[str, str]) -> None:
+        super().__init__(f"two plugins call themselves {kind} {name!r}: {both[0]} and {both[1]}; remove one")
+
+
+class Catalogue:
+    """The plugins of one moment. ``source`` gives those of an interface; default: the installed ones.
+
+    An interface is asked for once; a configuration read later asks a new Catalogue.
+    """
+
+    def __init__(self, source: Source = getPlugins) -> None:
+        self._source = source
+        self._known: dict[Any, dict[str, list[Any]]] = {}
+
+    def find(self, interface: Any, name: str) -> Any:
+        """The record of that interface and name, imported now.
+
+        Raises UnknownPlugin, AmbiguousPlugin or BrokenPlugin, each text fit for an administrator.
+        """
+        found = self._of(interface).get(name)
+        if found is None:
+            raise UnknownPlugin(kind_of(interface), name, self.names(interface))
+        if len(found) > 1:
+            both = (_described(found[0]), _described(found[1]))
+            raise AmbiguousPlugin(kind_of(interface), name, both)
+        plugin = found[0]
+        return plugin.load() if isinstance(plugin, Lazy) else plugin
+
+    def names(self, interface: Any) -> tuple[str, ...]:
+        """The names of all plugins of that interface, sorted; imports none of them."""
+        return tuple(sorted(self._of(interface)))
+
+    def _of(self, interface: Any) -> dict[str, list[Any]]:
+        known = self._known.get(interface)
+        if known is None:
+            known = self._known[interface] = {}
+            for plugin in self._source(interface):
+                alike = known.setdefault(plugin.name, [])
+                # The same line found twice (an old installation beside a working tree) is one plugin.
+                if not any(_described(plugin) == _described(other) for other in alike):
+                    alike.append(plugin)
+        return known
+
+
+def _described(plugin: Any) -> str:
+    return plugin.target if isinstance(plugin, Lazy) else repr(plugin)
+
+
+def find(interface: Any, name: str) -> Any:
+    """The installed plugin's record; see :meth:`Catalogue.find`."""
+    return Catalogue().find(interface, name)
+
+
+def names(interface: Any) -> tuple[str, ...]:
+    """The names of the installed plugins of that interface, sorted."""
+    return Catalogue().names(interface)
+
+
+def kind_of(interface: Any) -> str:
+    """The administrator's word for a plugin interface: ``protocol`` for IProtocolPlugin."""
+    return str(interface.__name__).removeprefix("I").removesuffix("Plugin").lower()
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str | None:
+    """The one of ``known`` that ``word`` is most likely a misspelling of, or None."""
+    choices = list(known)
+    folded = {choice.lower().replace("_", "-"): choice for choice in choices}
+    close = difflib.get_close_matches(word.lower().replace("_", "-"), folded, n=1, cutoff=0.6)
+    return folded[close[0]] if close else None

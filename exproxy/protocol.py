@@ -1,0 +1,37 @@
+"""The record of a protocol whose sessions all talk in one way, which is nearly every protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from pydantic import BaseModel
+from zope.interface import implementer
+
+from exproxy.interfaces import IConversation, IProtocolFactory, IProtocolPlugin, IService
+from exproxy.plugins import NoOptions
+
+
+@implementer(IProtocolPlugin)
+@dataclass(frozen=True)
+class Protocol:
+    """An IProtocolPlugin: see there for what each field means.
+
+    ``conversation(service)`` makes the conversation of one client; it is called for each of them.
+    """
+
+    name: str
+    summary: str
+    conversation: Callable[[IService], IConversation]
+    default_ports: Mapping[int, str] = field(default_factory=dict)
+    tls_modes: tuple[str, ...] = ("none",)
+    gives: tuple[type, ...] = ()
+    defaults: Mapping[str, object] = field(default_factory=dict)
+    options: type[BaseModel] = NoOptions
+
+    def factory(self, service: IService) -> IProtocolFactory:
+        """See IProtocolPlugin."""
+        # Imported late: reading and checking a configuration needs no transports.
+        from exproxy.session import SessionFactory
+
+        return SessionFactory(service, self.conversation)

@@ -1,0 +1,107 @@
+"""What the access log says of one connection, or of one HTTP request on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from exproxy.model import TLS, Choice, Persistence, Source
+
+if TYPE_CHECKING:
+    from exproxy.virtual import VirtualService
+
+
+def milliseconds(seconds: float) -> float:
+    """Rounded to a tenth, as the log has them."""
+    return round(seconds * 1000, 1)
+
+
+class AccessRecord:
+    """Gathers the fields of a record; ``write`` sends it off and begins the next.
+
+    ``reason`` is why it ended: the first word counts, since the rest follows from it.
+    """
+
+    __slots__ = (
+        "_begun",
+        "_bytes_in",
+        "_bytes_out",
+        "_fields",
+        "_picked",
+        "_service",
+        "_written",
+        "peer",
+        "reason",
+        "secured",
+    )
+
+    def __init__(self, service: VirtualService, peer: Source) -> None:
+        self._service = service
+        self.peer = peer
+        self.secured = False
+        self.reason: str | None = None
+        self._begun = service.clock.seconds()
+        self._picked = self._begun
+        self._bytes_in = 0
+        self._bytes_out = 0
+        self._written = 0
+        self._fields: dict[str, object] = {}
+
+    def handshake_done(self, tls: TLS) -> None:
+        """The client's TLS handshake."""
+        self.secured = True
+        self._fields["tls"] = tls.version
+        self._fields["handshake_ms"] = milliseconds(self._service.clock.seconds() - self._begun)
+
+    def picking(self) -> None:
+        """A choice begins."""
+        self._picked = self._service.clock.seconds()
+
+    def connected(self, choice: Choice) -> None:
+        """It led to a server."""
+        self._fields["server"] = choice.backend.server
+        self._fields["persistence"] = choice.persistence.value
+        self._fields["connect_ms"] = milliseconds(self._service.clock.seconds() - self._picked)
+
+    def unavailable(self, reason: str) -> None:
+        """It led nowhere."""
+        self._fields["persistence"] = Persistence.NONE.value
+        self._fields["unavailable"] = reason
+        self.ended_by("refused: no server")
+
+    def retried(self) -> None:
+        """Another server is tried."""
+        retries = self._fields.get("retries", 0)
+        self._fields["retries"] = (retries if isinstance(retries, int) else 0) + 1
+
+    def ended_by(self, reason: str) -> None:
+        """Why it ended; only the first is kept."""
+        if self.reason is None:
+            self.reason = reason
+
+    def merge(self, fields: Mapping[str, object]) -> None:
+        """Fields from the conversation."""
+        self._fields.update(fields)
+
+    def write(self, received: int, sent: int, *, final: bool = False) -> None:
+        """One line; counts are the connection's totals. A final one is left out where every request
+        has had its own and nothing came after."""
+        now = self._service.clock.seconds()
+        if final and self._written and not self._fields:
+            return
+        record: dict[str, object] = {
+            "service": self._service.name,
+            "client": f"{self.peer.host}:{self.peer.port}",
+            "server": None,
+            **self._fields,
+        }
+        record.setdefault("bytes_in", received - self._bytes_in)
+        record.setdefault("bytes_out", sent - self._bytes_out)
+        record["total_ms"] = milliseconds(now - self._begun)
+        record["reason"] = self.reason if final or self.reason else "done"
+        self._service.access_log.write(record)
+        self._written += 1
+        self._bytes_in, self._bytes_out = received, sent
+        self._begun = self._picked = now
+        self._fields = {}
+        self.reason = None

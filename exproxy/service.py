@@ -1,0 +1,227 @@
+"""configuration -> running services: the one place that starts and stops what build.py has wired."""
+
+# mypy: allow-untyped-calls
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import IO, Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.internet.interfaces import IListeningPort
+from twisted.logger import Logger, globalLogPublisher
+from twisted.python.failure import Failure
+
+from exproxy import listening
+from exproxy.access_log import AccessLog
+from exproxy.build import Builder, Built
+from exproxy.config import Config, Listen
+from exproxy.errors import ConfigurationError
+from exproxy.event_log import EventLog
+from exproxy.lab.options import LabOptions
+from exproxy.model import TLSOptions
+from exproxy.monitor import Monitor
+from exproxy.names import Names
+from exproxy.persistence.keys import Secrets
+from exproxy.relay import Sweep
+from exproxy.secret import kept_secret
+from exproxy.virtual import Shared
+
+UNVERIFIED = TLSOptions(verify="none")
+
+
+class ExproxyService(Service):
+    """Everything that one configuration describes.
+
+    ``bind()`` while there are privileges; then twistd's ``startService``; ``stopService`` drains
+    up to each service's ``timeouts.grace`` and leaves nothing behind.
+    """
+
+    log = Logger()
+
+    def __init__(self, config: Config, reactor: Any) -> None:
+        self.config = config
+        self.reactor = reactor
+        self.monitor = Monitor(reactor)
+        self.access_log = AccessLog(reactor, config.access_log)
+        self._sockets: list[tuple[Built, Listen, socket.socket]] = []
+        self._ports: list[IListeningPort] = []
+        self._names = Names(reactor, self._resolved)
+        self._lab: Any = None
+        self._event_log: EventLog | None = None
+        self._stopping: Deferred[Any] | None = None
+        self._event_file: IO[str] = sys.stdout
+        self._signals = 0
+        self.built = self._build()
+
+    # -- begin -----------------------------------------------------------------------
+
+    def bind(self) -> None:
+        """Bind every listening address. Raises CannotListen; nothing stays bound then."""
+        try:
+            for built in self.built:
+                for listen in built.config.listens:
+                    self._sockets.append((built, listen, listening.bind(listen.host, listen.port)))
+            self.access_log.open()
+            self._open_event_log()
+        except OSError as error:
+            self._unbind()
+            raise ConfigurationError(f"cannot write a log: {error}") from None
+        except ConfigurationError:
+            self._unbind()
+            raise
+
+    def startService(self) -> None:
+        """Begin to ask, to listen, and to answer."""
+        super().startService()
+        names = {
+            self.config.servers[server].address: built.config.name_ttl
+            for built in self.built
+            for server in built.config.servers
+        }
+        self._names.start(names.items())
+        for built in self.built:
+            self._watch(built)
+        self._listen()
+        if self.config.lab is not None:
+            self._start_lab(self.config.lab)
+        else:
+            self.monitor.start()
+        self.reactor.callWhenRunning(self._catch_signals)
+
+    def _listen(self) -> None:
+        sockets, self._sockets = self._sockets, []
+        for built, listen, sock in sockets:
+            listening.listen(sock)
+            port = self.reactor.adoptStreamPort(sock.fileno(), sock.family, built.factory)
+            real = sock.getsockname()[1]
+            sock.close()
+            self._ports.append(port)
+            built.listening(listen, real)
+            self.log.info(
+                "{service} listens on {where}",
+                service=built.config.name,
+                where=replace(listen, port=real).text,
+            )
+
+    def _watch(self, built: Built) -> None:
+        check = built.config.check.plugin.check(built.config.check.options)
+        for pool, target in built.pools:
+            options = target.tls
+            if check.tls == "never" or (check.tls == "backend" and target.tls_mode == "none"):
+                client_tls = None
+            else:
+                # A pass-through port has no options of ours; what is behind it is asked unverified.
+                client_tls = partial(built.service.client_tls, options or UNVERIFIED)
+            self.monitor.watch(pool, check, built.config.health, client_tls)
+
+    def _start_lab(self, options: LabOptions) -> None:
+        from exproxy.lab.lab import Lab
+
+        self._lab = Lab(options, self.config.state_dir, self.reactor)
+        self._lab.start().addCallbacks(lambda _: self.monitor.start(), self._lab_failed)
+
+    def _lab_failed(self, failure: Failure) -> None:
+        self.log.failure("the lab cannot start", failure)
+        self.reactor.stop()
+
+    def _open_event_log(self) -> None:
+        where = self.config.event_log
+        if where is not None:
+            # Twisted's own log goes to where twistd was told; this is the same as JSON.
+            self._event_file = sys.stdout if where == "stdout" else open(where, "a", encoding="utf-8")
+            self._event_log = EventLog(self._event_file)
+            globalLogPublisher.addObserver(self._event_log)
+
+    def _resolved(self, name: str, address: str) -> None:
+        for built in self.built:
+            for pool, _ in built.pools:
+                for backend in pool.backends:
+                    if self.config.servers[backend.server].address == name:
+                        backend.host = address
+
+    # -- end -------------------------------------------------------------------------
+
+    def stopService(self) -> Deferred[Any]:
+        """Let nobody in, say so to everybody, wait for `timeouts.grace`, then cut what is left."""
+        if self._stopping is None:
+            super().stopService()
+            self._stopping = Deferred.fromCoroutine(self._stop())
+        return self._stopping
+
+    async def _stop(self) -> None:
+        self._unbind()
+        for port in self._ports:
+            await maybeDeferred(port.stopListening)
+        self.monitor.stop()
+        self._names.stop()
+        await gatherResults([self._drained(built) for built in self.built])
+        if self._lab is not None:
+            await self._lab.stop()
+        self.access_log.close()
+        if self._event_log is not None:
+            globalLogPublisher.removeObserver(self._event_log)
+            if self._event_file is not sys.stdout:
+                self._event_file.close()
+
+    def _drained(self, built: Built) -> Deferred[None]:
+        service, grace = built.service, built.config.timeouts.grace
+        empty: Deferred[None] = Deferred()
+        count = len(service.sessions)
+        if count:
+            self.log.info(
+                "{service} waits up to {grace:g} s for {count} connections",
+                service=service.name,
+                grace=grace,
+                count=count,
+            )
+            service.when_empty.append(lambda: empty.callback(None))
+            cut = self.reactor.callLater(grace, service.cut, "grace is over")
+            empty.addCallback(lambda _: cut.cancel() if cut.active() else None)
+            service.drain(grace)
+        else:
+            service.drain(grace)
+            empty.callback(None)
+        return empty
+
+    def cut(self) -> None:
+        """Drop every connection now."""
+        for built in self.built:
+            built.service.cut("stopped at once")
+
+    def _unbind(self) -> None:
+        for _, _, sock in self._sockets:
+            sock.close()
+        self._sockets.clear()
+
+    def _catch_signals(self) -> None:
+        """Twisted's own handler ignores a second SIGTERM; ours stops at once then."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            previous = signal.getsignal(number)
+            if callable(previous):
+                signal.signal(number, partial(self._signalled, previous))
+
+    def _signalled(self, previous: Callable[..., Any], number: int, frame: Any) -> None:
+        if self._signals:
+            self.reactor.callFromThread(self.cut)
+        else:
+            previous(number, frame)
+        self._signals += 1
+
+    def _build(self) -> list[Built]:
+        config = self.config
+        secret = config.secret or (kept_secret(config.state_dir),)
+        shared = Shared(
+            self.reactor,
+            Sweep(self.reactor),
+            self.access_log,
+            {server.name: server.address for server in config.servers.values()},
+            self.monitor.client_failed,
+        )
+        self.builder = Builder(config, shared, Secrets(secret))
+        return self.builder.build()

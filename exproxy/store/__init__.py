@@ -1,0 +1,1 @@
+"""The tables of persistence: a memory of which client went where."""

@@ -1,0 +1,64 @@
+"""``twistd exproxy``: options, and the service that twistd runs. Nothing else."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import IService
+from twisted.python import usage
+
+from exproxy import __version__
+from exproxy.config import Invalid, load
+from exproxy.errors import ConfigurationError
+
+DEFAULT = "/etc/exproxy/exproxy.yaml"
+
+
+class Options(usage.Options):
+    """The command line of ``twistd exproxy``."""
+
+    optParameters = [["config", "c", DEFAULT, "The configuration file."]]
+    optFlags = [["check", "t", "Only check the configuration: exit 0 where it is good, else 1."]]
+    longdesc = "A load balancer for Microsoft Exchange and mail. Documentation: docs/ of the project."
+
+    def opt_version(self) -> None:
+        """Print exproxy's version and exit."""
+        print(f"exproxy {__version__}")
+        raise SystemExit(0)
+
+    opt_V = opt_version
+
+    def postOptions(self) -> None:
+        """twistd changes its folder when it becomes a daemon: make the path absolute before."""
+        self["config"] = Path(self["config"]).absolute()
+
+
+def makeService(options: Any) -> IService:
+    """Read the configuration, bind its addresses while there are privileges, and give the service.
+
+    An error is a text on stderr and exit code 1, before anything has been started.
+    """
+    path = options["config"]
+    try:
+        config = load(path)
+    except Invalid as invalid:
+        print(invalid, file=sys.stderr)
+        raise SystemExit(1) from None
+    if config.warning_text:
+        print(config.warning_text, file=sys.stderr)
+    if options["check"]:
+        print(f"{path}: configuration OK")
+        raise SystemExit(0)
+    from twisted.internet import reactor
+
+    from exproxy.service import ExproxyService
+
+    service = ExproxyService(config, reactor)
+    try:
+        service.bind()
+    except ConfigurationError as error:
+        print(f"exproxy: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    return service

@@ -1,0 +1,222 @@
+"""A virtual service at work: what its sessions share. Wired by :mod:`exproxy.service`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from exproxy.access_log import AccessLog
+from exproxy.connect import connect
+from exproxy.interfaces import IBackend, IMarker, IPersistence, IService
+from exproxy.model import TLSOptions
+from exproxy.pool import Pool
+from exproxy.relay import Sweep
+from exproxy.settings import Limits, Networks, TcpOptions, Timeouts
+from exproxy.tls.client import ClientTLS, client_context
+from exproxy.tls.server import ServerTLS
+from exproxy.wire import Wire, plain
+
+if TYPE_CHECKING:
+    from exproxy.session import Session
+
+# At most so many lines a minute and reason about clients that were not let in.
+REFUSAL_LINES = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A listening port: how clients begin there, and which pool is behind it."""
+
+    tls: str
+    pool: Pool
+    backend_tls: TLSOptions | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Who is let in."""
+
+    allow: Networks | None = None
+    deny: Networks | None = None
+
+    def admit(self, host: str) -> bool:
+        """deny wins over allow; no rule lets everybody in."""
+        if self.deny is not None and host in self.deny:
+            return False
+        return self.allow is None or host in self.allow
+
+
+@dataclass
+class Shared:
+    """What all services of one process share."""
+
+    reactor: Any
+    sweep: Sweep
+    access_log: AccessLog
+    # The configured address of each server: the name that its certificate is verified for.
+    addresses: Mapping[str, str] = field(default_factory=dict)
+    # Failed client connects are news for whoever keeps the servers' health.
+    failed: Callable[[Pool, Any, str, str], None] = lambda pool, backend, code, reason: None
+
+
+@implementer(IService)
+class VirtualService:
+    """Provides IService to plugins, and to sessions everything else that they need."""
+
+    def __init__(
+        self,
+        name: str,
+        shared: Shared,
+        *,
+        options: Any = None,
+        timeouts: Timeouts = Timeouts(),
+        limits: Limits = Limits(),
+        tcp: TcpOptions = TcpOptions(),
+        trusted_proxies: Networks = Networks(),
+        host_name: str = "localhost",
+        retries: int = 3,
+        rules: Rules = Rules(),
+        persistence: IPersistence | None = None,
+        server_tls: ServerTLS | None = None,
+        backend_tls: TLSOptions | None = None,
+    ) -> None:
+        self.name = name
+        self.options = options
+        self.timeouts = timeouts
+        self.limits = limits
+        self.trusted_proxies = trusted_proxies
+        self.host_name = host_name
+        self.retries = retries
+        self.server_tls = server_tls
+        self.backend_tls = backend_tls
+        self.reactor = self.clock = shared.reactor
+        self.sweep = shared.sweep
+        self.access_log = shared.access_log
+        self.log = Logger(namespace=f"exproxy.service.{name}")
+        self.ports: dict[int, Port] = {}
+        self.sessions: dict[Session, None] = {}
+        self.draining = False
+        self._shared = shared
+        self._tcp = tcp
+        self._rules = rules
+        self._persistence = persistence
+        self._sources: Counter[str] = Counter()
+        self._client_tls: dict[tuple[TLSOptions, str], ClientTLS] = {}
+        self._contexts: dict[TLSOptions, Any] = {}
+        self._refused: Counter[str] = Counter()
+        self._quiet_until = 0.0
+        self.when_empty: list[Callable[[], None]] = []
+
+    # -- IService --------------------------------------------------------------------
+
+    def marker(self, target: str | None = None) -> IMarker | None:
+        """See IService."""
+        strategy = self._persistence
+        return strategy if IMarker.providedBy(strategy) else None
+
+    def port_tls(self, port: int) -> str:
+        """See IService."""
+        return self.ports[port].tls
+
+    # -- for sessions ----------------------------------------------------------------
+
+    def pool(self, target: str | None, port: int) -> Pool:
+        """The pool of that port; this version has no targets of other names."""
+        if target is not None:
+            raise KeyError(f"service {self.name} has no target {target!r}")
+        return self.ports[port].pool
+
+    def admits(self, address: Any) -> bool:
+        """Whether a client from there may come in now."""
+        host, _ = plain(address)
+        reason = self._objection(host)
+        if reason is None:
+            return True
+        self._refused[reason] += 1
+        now = self.clock.seconds()
+        if self._refused[reason] <= REFUSAL_LINES or now >= self._quiet_until:
+            self._quiet_until = now + 60.0
+            self.log.warn("{service} refused {host}: {reason}", service=self.name, host=host, reason=reason)
+        return False
+
+    def _objection(self, host: str) -> str | None:
+        if self.draining:
+            return "it is being stopped"
+        if not self._rules.admit(host):
+            return "not allowed by `allow:` and `deny:`"
+        if len(self.sessions) >= self.limits.connections:
+            return f"limits.connections ({self.limits.connections}) reached"
+        if self._sources[host] >= self.limits.per_source:
+            return f"limits.per-source ({self.limits.per_source}) reached"
+        return None
+
+    def opened(self, session: Session) -> None:
+        """A session began."""
+        self.sessions[session] = None
+        self._sources[session.record.peer.host] += 1
+
+    def closed(self, session: Session) -> None:
+        """A session is over."""
+        del self.sessions[session]
+        host = session.record.peer.host
+        self._sources[host] -= 1
+        if not self._sources[host]:
+            del self._sources[host]
+        if not self.sessions:
+            waiting, self.when_empty = self.when_empty, []
+            for each in waiting:
+                each()
+
+    def connect(self, pool: Pool, backend: IBackend, port: int) -> Deferred[Wire]:
+        """A Deferred of a wire to that backend, its TLS handshake done where it speaks TLS."""
+        options = self.ports[port].backend_tls
+        return connect(
+            self.reactor,
+            backend.host,
+            backend.port,
+            timeout=self.timeouts.connect,
+            tls=self.client_tls(options, backend.server) if options is not None else None,
+            handshake=self.timeouts.tls_handshake,
+            tcp=self._tcp,
+        )
+
+    def client_tls(self, options: TLSOptions, server: str) -> ClientTLS:
+        """How to speak TLS to that server; kept, since a context is dear."""
+        found = self._client_tls.get((options, server))
+        if found is None:
+            context = self._contexts.get(options)
+            if context is None:
+                context = self._contexts[options] = client_context(options)
+            name = self._shared.addresses.get(server, server)
+            found = self._client_tls[options, server] = ClientTLS(options, name, context)
+        return found
+
+    def failed(self, pool: Pool, backend: IBackend, code: str, reason: str) -> None:
+        """A client met a backend that did not answer as it should."""
+        self.log.info(
+            "{backend} failed a client: {code}, {reason}", backend=backend.name, code=code, reason=reason
+        )
+        self._shared.failed(pool, backend, code, reason)
+
+    def tune(self, wire: Wire) -> None:
+        """Set the service's socket options on a client's wire."""
+        wire.tune(self._tcp)
+
+    # -- the end ---------------------------------------------------------------------
+
+    def drain(self, until: float) -> None:
+        """Let nobody in any more, and tell the sessions."""
+        self.draining = True
+        for session in list(self.sessions):
+            session.drain(until)
+
+    def cut(self, reason: str) -> None:
+        """Drop every session."""
+        for session in list(self.sessions):
+            session.cut(reason)
