@@ -90,7 +90,7 @@ class HintsTests(SynchronousTestCase):
         text = what_to_try(addresses, "outlook.litware.test", "pw", "127.0.0.1:8405", ca="ca.pem")
         for part in (
             "--cacert ca.pem --resolve outlook.litware.test:8443:127.0.0.1",
-            "openssl s_client -quiet -servername outlook.litware.test -connect 127.0.0.1:1993",
+            "openssl s_client -crlf -quiet -servername outlook.litware.test -connect 127.0.0.1:1993",
             "-starttls smtp -connect 127.0.0.1:2525",
             "pop3://127.0.0.1:1110/1",
             "a mail client: IMAP 127.0.0.1 port 1143, any user, password pw",

@@ -3,6 +3,7 @@ import poplib
 import smtplib
 import ssl
 
+from exproxy.lab import smtp, store
 from tests.lab.support import PASSWORD, LabCase, certificates
 
 
@@ -65,6 +66,46 @@ class ImapTests(LabCase):
             other.logout()
 
         await self.in_thread(change)
+
+    async def test_parts(self) -> None:
+        """The parts of a multipart message can be fetched one by one, and dates are kept."""
+        whole = (
+            b'Subject: parts\nContent-Type: multipart/mixed; boundary="b"\n\n'
+            b"--b\nContent-Type: text/plain\n\none\n--b\nContent-Type: text/html\n\n<b>two</b>\n--b--\n"
+        )
+
+        def read() -> None:
+            client = self.imap()
+            client.append("INBOX", None, '"05-Mar-2020 10:00:00 +0100"', whole)
+            client.select("INBOX", readonly=True)
+            self.assertEqual(client.fetch("4", "(BODY[2])")[1][0][1], b"<b>two</b>")
+            self.assertIn(b'"mixed"', client.fetch("4", "(BODYSTRUCTURE)")[1][0])
+            self.assertIn(b"05-Mar-2020 09:00:00", client.fetch("4", "(INTERNALDATE)")[1][0])
+            self.assertEqual(client.search(None, "SEEN")[1], [b""])
+            self.assertRaises(imaplib.IMAP4.error, client.store, "1", "+FLAGS", "(\\Deleted)")
+            client.logout()
+
+        await self.in_thread(read)
+
+    async def test_folders(self) -> None:
+        """Subscriptions, CLOSE, NAMESPACE, and a folder deleted while it is open."""
+
+        def use() -> None:
+            client = self.imap()
+            self.assertEqual(client.subscribe("INBOX")[0], "OK")
+            self.assertEqual(client.subscribe("Nothing")[0], "NO")
+            self.assertEqual(client.unsubscribe("Drafts")[0], "OK")
+            self.assertNotIn(b"Drafts", b"".join(client.lsub()[1]))
+            self.assertEqual(client.namespace()[0], "OK")
+            self.assertEqual(client.rename("Nothing", "Something")[0], "NO")
+            self.assertEqual(client.delete("Nothing")[0], "NO")
+            self.assertEqual(client.append("Nothing", None, None, b"x")[0], "NO")
+            self.assertEqual(client.create("Drafts")[0], "NO")
+            client.select("Drafts")
+            self.assertEqual(client.close()[0], "OK")
+            client.logout()
+
+        await self.in_thread(use)
 
     async def test_idle(self) -> None:
         """A session in IDLE is told of new mail."""
@@ -178,6 +219,18 @@ class SmtpTests(LabCase):
         await raw.has(b"220 l12ex1 ESMTP")
         raw.transport.write(b"\x16\x03\x01\xff\r\n")
         await raw.has(b"500 ")
+
+    async def test_limits(self) -> None:
+        """Too large a message is a 552, a store without room a 452, an unfinished message nothing at all."""
+        self.patch(smtp, "MESSAGE_LIMIT", 200)
+        self.patch(store, "PEOPLE_LIMIT", 1)
+        raw = await self.connect("smtp")
+        raw.transport.write(b"HELO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<anna@b>\r\nRCPT TO:<bob@b>\r\nDATA\r\n")
+        await raw.has(b"\r\n354")
+        self.assertIn(b"\r\n452 ", raw.data)
+        raw.transport.write(b"x" * 300 + b"\r\n.\r\nMAIL FROM:<a@b>\r\nRCPT TO:<anna@b>\r\nDATA\r\nhalf\r\n")
+        await raw.has(b"\r\n552 ")
+        self.assertEqual(len(self.store.mailbox("anna").inbox.messages), 3)
 
     async def test_login(self) -> None:
         """STARTTLS, then AUTH with the lab's password, or 535."""

@@ -57,6 +57,17 @@ class ModeTests(LabCase):
         await self.server.services["imap"]._gate.drained()
         self.assertEqual(self.server.services["imap"].open, 0)
 
+    async def test_hang_flooded(self) -> None:
+        """What a client sent to a hanging service is answered later, all of it."""
+        await self.server.set_mode("pop", "hang")
+        raw = await self.connect("pop")
+        raw.transport.write(b"CAPA\r\n" * (HELD // 2) + b"QUIT\r\n")
+        other = await self.connect("imap")
+        await other.has(b"l12ex1")
+        await self.server.set_mode("pop", "ok")
+        await raw.lost
+        self.assertEqual(raw.data.count(b"I can do the following"), HELD // 2)
+
     async def test_refuse(self) -> None:
         """Each protocol refuses in its own words."""
         words = {"imap": b"* BYE ", "pop": b"-ERR [SYS/TEMP]", "smtp": b"421 l12ex1"}

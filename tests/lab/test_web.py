@@ -26,6 +26,7 @@ class WebTests(LabCase):
     def ask(self, method: str, path: str, body: Any = None, headers: Any = None, tls: bool = False) -> Any:
         if tls:
             context = ssl.create_default_context(cafile=str(certificates().ca))
+            context.set_alpn_protocols(["h2"])
             port = self.server.port("https")
             client: Any = http.client.HTTPSConnection("localhost", port, timeout=10, context=context)
         else:

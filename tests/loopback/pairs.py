@@ -23,6 +23,8 @@ class Far(Protocol):
 
     def __init__(self, tls: Any = None) -> None:
         self._tls = tls
+        # Whether it closes when the other end does, as servers do.
+        self.closes = False
         self.data = bytearray()
         self.eof = False
         self.gone = False
@@ -36,7 +38,8 @@ class Far(Protocol):
             self.ready.callback(self)
 
     def handshakeCompleted(self) -> None:
-        self.ready.callback(self)
+        if not self.ready.called:
+            self.ready.callback(self)
 
     def dataReceived(self, data: bytes) -> None:
         self.data += data
@@ -45,6 +48,8 @@ class Far(Protocol):
     def readConnectionLost(self) -> None:
         self.eof = True
         self._look()
+        if self.closes:
+            self.transport.loseConnection()
 
     def writeConnectionLost(self) -> None:
         pass
