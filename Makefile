@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV = .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test check peers clean
+.PHONY: demo test check peers bench clean
 
 $(VENV)/.test: setup.cfg pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -20,8 +20,16 @@ $(VENV)/.dev: setup.cfg pyproject.toml
 	$(BIN)/python -m pip install -q -e '.[test,dev]'
 	touch $@ $(VENV)/.test $(VENV)/.run
 
+# Two simulated Exchange servers, exproxy before them, clients, and a table of who is served by whom.
+demo: $(VENV)/.run
+	mkdir -p demo
+	$(BIN)/twistd -n --pidfile= --logfile=demo/twistd.log exproxy --demo -c etc/lab.yaml; rc=$$?; test $$rc -eq 0 -o $$rc -ge 128
+
 test: $(VENV)/.test
 	$(BIN)/python -m pytest
+
+peers:
+	bash tests/peers/install.sh
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -29,4 +37,4 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info _trial_temp* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf demo $(VENV) build dist *.egg-info _trial_temp* .pytest_cache .mypy_cache .ruff_cache .hypothesis

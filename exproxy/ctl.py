@@ -37,7 +37,7 @@ def check(file: Path, form: str) -> None:
     try:
         config = load(file)
     except Invalid as invalid:
-        click.echo(invalid.render_json() if form == "json" else str(invalid), nl=form == "json")
+        click.echo(invalid.render_json() if form == "json" else str(invalid))
         raise SystemExit(1) from None
     if form == "json":
         click.echo(render_json(config.warnings, file))

@@ -139,5 +139,5 @@ def did_you_mean(word: str, known: Iterable[str]) -> str | None:
     """The one of ``known`` that ``word`` is most likely a misspelling of, or None."""
     choices = list(known)
     folded = {choice.lower().replace("_", "-"): choice for choice in choices}
-    close = difflib.get_close_matches(word.lower().replace("_", "-"), folded, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(word.lower().replace("_", "-"), folded, n=1, cutoff=0.65)
     return folded[close[0]] if close else None

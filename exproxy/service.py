@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
@@ -23,7 +23,6 @@ from exproxy.build import Builder, Built
 from exproxy.config import Config, Listen
 from exproxy.errors import ConfigurationError
 from exproxy.event_log import EventLog
-from exproxy.lab.options import LabOptions
 from exproxy.model import TLSOptions
 from exproxy.monitor import Monitor
 from exproxy.names import Names
@@ -31,6 +30,9 @@ from exproxy.persistence.keys import Secrets
 from exproxy.relay import Sweep
 from exproxy.secret import kept_secret
 from exproxy.virtual import Shared
+
+if TYPE_CHECKING:
+    from exproxy.lab.lab import Lab
 
 UNVERIFIED = TLSOptions(verify="none")
 
@@ -52,7 +54,9 @@ class ExproxyService(Service):
         self._sockets: list[tuple[Built, Listen, socket.socket]] = []
         self._ports: list[IListeningPort] = []
         self._names = Names(reactor, self._resolved)
-        self._lab: Any = None
+        self.lab: Lab | None = None
+        # Fires once the lab (where there is one) answers and the checks have begun.
+        self.ready: Deferred[None] = Deferred()
         self._event_log: EventLog | None = None
         self._stopping: Deferred[Any] | None = None
         self._event_file: IO[str] = sys.stdout
@@ -88,11 +92,16 @@ class ExproxyService(Service):
         for built in self.built:
             self._watch(built)
         self._listen()
-        if self.config.lab is not None:
-            self._start_lab(self.config.lab)
+        if self.lab is not None:
+            self.lab.start().addCallbacks(lambda _: self._ask(), self._lab_failed)
         else:
-            self.monitor.start()
+            self._ask()
         self.reactor.callWhenRunning(self._catch_signals)
+
+    def _ask(self) -> None:
+        if self._stopping is None:
+            self.monitor.start()
+            self.ready.callback(None)
 
     def _listen(self) -> None:
         sockets, self._sockets = self._sockets, []
@@ -120,12 +129,6 @@ class ExproxyService(Service):
                 client_tls = partial(built.service.client_tls, options or UNVERIFIED)
             self.monitor.watch(pool, check, built.config.health, client_tls)
 
-    def _start_lab(self, options: LabOptions) -> None:
-        from exproxy.lab.lab import Lab
-
-        self._lab = Lab(options, self.config.state_dir, self.reactor)
-        self._lab.start().addCallbacks(lambda _: self.monitor.start(), self._lab_failed)
-
     def _lab_failed(self, failure: Failure) -> None:
         self.log.failure("the lab cannot start", failure)
         self.reactor.stop()
@@ -134,7 +137,7 @@ class ExproxyService(Service):
         where = self.config.event_log
         if where is not None:
             # Twisted's own log goes to where twistd was told; this is the same as JSON.
-            self._event_file = sys.stdout if where == "stdout" else open(where, "a", encoding="utf-8")
+            self._event_file = sys.stdout if where == "stdout" else open(where, "a", encoding="utf-8")  # noqa: SIM115
             self._event_log = EventLog(self._event_file)
             globalLogPublisher.addObserver(self._event_log)
 
@@ -161,8 +164,8 @@ class ExproxyService(Service):
         self.monitor.stop()
         self._names.stop()
         await gatherResults([self._drained(built) for built in self.built])
-        if self._lab is not None:
-            await self._lab.stop()
+        if self.lab is not None:
+            await self.lab.stop()
         self.access_log.close()
         if self._event_log is not None:
             globalLogPublisher.removeObserver(self._event_log)
@@ -215,6 +218,12 @@ class ExproxyService(Service):
 
     def _build(self) -> list[Built]:
         config = self.config
+        if config.lab is not None:
+            from exproxy.lab.lab import Lab
+
+            # Its certificates are among the files that the services show and trust: made now, if ever.
+            self.lab = Lab(config.lab, config.state_dir, self.reactor)
+            self.log.debug("the lab's certificates: {files}", files=self.lab.certificates)
         secret = config.secret or (kept_secret(config.state_dir),)
         shared = Shared(
             self.reactor,

@@ -10,7 +10,7 @@ from twisted.application.service import IService
 from twisted.python import usage
 
 from exproxy import __version__
-from exproxy.config import Invalid, load
+from exproxy.config import Invalid, load, summary
 from exproxy.errors import ConfigurationError
 
 DEFAULT = "/etc/exproxy/exproxy.yaml"
@@ -20,7 +20,10 @@ class Options(usage.Options):
     """The command line of ``twistd exproxy``."""
 
     optParameters = [["config", "c", DEFAULT, "The configuration file."]]
-    optFlags = [["check", "t", "Only check the configuration: exit 0 where it is good, else 1."]]
+    optFlags = [
+        ["check", "t", "Only check the configuration: exit 0 where it is good, else 1."],
+        ["demo", None, "Run little clients too, and show who serves them (for a configuration with a lab)."],
+    ]
     longdesc = "A load balancer for Microsoft Exchange and mail. Documentation: docs/ of the project."
 
     def opt_version(self) -> None:
@@ -46,18 +49,22 @@ def makeService(options: Any) -> IService:
     except Invalid as invalid:
         print(invalid, file=sys.stderr)
         raise SystemExit(1) from None
+    if options["check"]:
+        print(config.warning_text + summary(config.warnings, path))
+        raise SystemExit(0)
     if config.warning_text:
         print(config.warning_text, file=sys.stderr)
-    if options["check"]:
-        print(f"{path}: configuration OK")
-        raise SystemExit(0)
     from twisted.internet import reactor
 
     from exproxy.service import ExproxyService
 
-    service = ExproxyService(config, reactor)
     try:
+        service = ExproxyService(config, reactor)
         service.bind()
+        if options["demo"]:
+            from exproxy.demo import DemoService
+
+            return DemoService(service, reactor)
     except ConfigurationError as error:
         print(f"exproxy: {error}", file=sys.stderr)
         raise SystemExit(1) from None

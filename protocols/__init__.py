@@ -1,0 +1,1 @@
+"""What exproxy speaks: one module or folder for each protocol, beside the framework that carries them."""

@@ -38,6 +38,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "links",
         "performing",
         "record",
+        "protocol",
         "session",
         "virtual",
         "listening",

@@ -1,0 +1,38 @@
+"""The configuration file: from YAML to frozen values, with all errors at once.
+
+``load(path)`` reads (``nodes`` -> Document), takes to pieces (``draft``, pydantic ``models``), checks
+what goes across sections (``services``, ``listens``, ``backends``, ``membership``) and freezes
+(``resolve`` -> Config). Every problem is told to the Document, with its place, and shown by ``errors``.
+"""
+
+from exproxy.config.errors import Invalid, Problem, render, render_json, summary
+from exproxy.config.load import load
+from exproxy.config.resolved import (
+    AdminConfig,
+    BackendConfig,
+    CertificateFiles,
+    Config,
+    GroupConfig,
+    Listen,
+    ServerConfig,
+    ServiceConfig,
+    Target,
+)
+
+__all__ = [
+    "AdminConfig",
+    "BackendConfig",
+    "CertificateFiles",
+    "Config",
+    "GroupConfig",
+    "Invalid",
+    "Listen",
+    "Problem",
+    "ServerConfig",
+    "ServiceConfig",
+    "Target",
+    "load",
+    "render",
+    "render_json",
+    "summary",
+]

@@ -1,0 +1,79 @@
+"""How servers are reached: port, TLS, and whether that goes together with the listening ports."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from exproxy.config.certificates import Unfit, authorities
+from exproxy.config.document import Document
+from exproxy.config.errors import Where
+from exproxy.config.layers import Layers, said
+from exproxy.config.listens import Placed
+from exproxy.config.resolved import BackendConfig
+from exproxy.model import TLSOptions
+
+
+def backend(document: Document, layers: Layers, lab: frozenset[Any]) -> BackendConfig:
+    """The backend section of a service, its file of authorities read unless the lab is to make it."""
+    tls = _tls(layers)
+    verify = tls.get("verify", "system")
+    if verify not in ("system", "none"):
+        path = document.folder / verify
+        verify = str(path)
+        try:
+            if path.exists() or path not in lab:
+                authorities(path)
+        except Unfit as error:
+            document.error(_where(layers, "verify"), f"{error}; verify: can also be system or none")
+    options = TLSOptions(verify, tls.get("server_name"), tls.get("legacy", False))
+    port = layers.section("backend").get("port")
+    return BackendConfig(port, tls.get("mode", "follow"), options, bool(tls))
+
+
+def _tls(layers: Layers) -> dict[str, Any]:
+    """The keys of ``backend: tls:`` put together; who says how to speak TLS lifts a weaker ``false``."""
+    together: dict[str, Any] = {}
+    for layer in layers.layers:
+        section = layer.settings.backend
+        tls = said(section.tls) if section else {}
+        if tls and "mode" not in tls and together.get("mode") == "none":
+            del together["mode"]
+        together.update(tls)
+    return together
+
+
+def _where(layers: Layers, key: str) -> Where:
+    """Where that key of ``backend: tls:`` was said last."""
+    for layer in reversed(layers.layers):
+        section = layer.settings.backend
+        if section and section.tls and getattr(section.tls, key) is not None:
+            return (*layer.where, "backend", "tls", key.replace("_", "-"))
+    return layers.layers[-1].where
+
+
+def agree(document: Document, layers: Layers, config: BackendConfig, addresses: Sequence[Placed]) -> None:
+    """Tell where the backend's TLS and that of the listening ports cannot both be."""
+    mode, at = config.tls_mode, _where(layers, "mode")
+    for one in addresses:
+        port, listening = one.listen.port, one.listen.tls
+        if port == 0 and config.port is None:
+            document.error(
+                one.where, "listens on any free port, so `backend: {port: …}` must say the servers' port"
+            )
+        if mode == "follow" or mode == listening:
+            continue
+        if listening == "passthrough":
+            document.error(
+                at, f"port {port} passes the clients' TLS through, so its backend cannot have mode {mode!r}"
+            )
+        elif mode == "passthrough":
+            document.error(at, f"there is no client's TLS to pass through: port {port} has tls {listening!r}")
+    own = (*layers.layers[-1].where, "backend", "tls")
+    written = document.raw(own)
+    unused = mode == "follow" and isinstance(written, dict) and "mode" not in written
+    if unused and addresses and all(one.listen.tls == "none" for one in addresses):
+        document.error(
+            own,
+            "says how to speak TLS, but the listening ports are plain: add mode: implicit (or mode: none)",
+        )

@@ -1,0 +1,126 @@
+"""The small languages inside single values: addresses, ``wait 5s``, names, plugin choices.
+
+Every function takes what stood in the file and raises ValueError with advice for its writer.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from exproxy.settings import WhenFull
+from exproxy.units import duration
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+HOST_PATTERN = r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)"
+
+_HOST_NAME = re.compile(rf"{HOST_PATTERN}(\.{HOST_PATTERN})*\.?")
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A plugin named in the file, with its options as they stand there (None: none written)."""
+
+    name: str
+    options: dict[str, Any] | None = None
+
+
+def name(text: str) -> str:
+    """A name of a server, group or service."""
+    if not re.fullmatch(NAME_PATTERN[1:-1], text):
+        raise ValueError(
+            "a name begins with a letter or digit and goes on with letters, digits, '-', '_', '.'"
+        )
+    return text
+
+
+def choice(written: object) -> Choice:
+    """``round-robin`` or ``{source-ip: {timeout: 1h}}``."""
+    if isinstance(written, str):
+        return Choice(written)
+    if isinstance(written, dict) and len(written) == 1:
+        word, options = next(iter(written.items()))
+        if isinstance(options, dict):
+            return Choice(str(word), options)
+        raise ValueError(f"the options of {word!r} must be a mapping: {{{word}: {{option: value}}}}")
+    if isinstance(written, dict) and written:
+        raise ValueError("names exactly one: its options stand one level deeper, {name: {option: value}}")
+    raise ValueError("must be a name, or {name: {option: value}}")
+
+
+def ip_address(text: str) -> str:
+    """An IP address without brackets, in its usual spelling; brackets around IPv6 are taken off."""
+    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    try:
+        return str(ipaddress.ip_address(bare))
+    except ValueError:
+        raise ValueError(f"{text!r} is no IP address") from None
+
+
+def host(text: str) -> str:
+    """An IP address or a host name."""
+    try:
+        return ip_address(text)
+    except ValueError:
+        pass
+    labels = text.split(".")
+    if re.fullmatch(r"[0-9.]+", text):
+        raise ValueError(f"{text!r} is no IP address")
+    if ":" in text:
+        raise ValueError(
+            f"{text!r} is no IP address or host name; a port belongs into a service's `backend:`"
+        )
+    if not _HOST_NAME.fullmatch(text) or len(text) > 253 or not labels:
+        raise ValueError(f"{text!r} is no IP address or host name")
+    return text.lower().rstrip(".")
+
+
+def port(text: str) -> int:
+    """A port of 0 to 65535, where 0 is any free one."""
+    if re.fullmatch(r"[0-9]{1,5}", text) and int(text) <= 65535:
+        return int(text)
+    raise ValueError(f"{text!r} is no port; ports are 1 to 65535")
+
+
+def listen(written: object) -> dict[str, Any]:
+    """``443``, ``"192.0.2.1:443"``, ``"[::]:443"`` as the mapping that they are short for."""
+    if isinstance(written, dict):
+        return written
+    if isinstance(written, int) and not isinstance(written, bool):
+        return {"port": port(str(written))}
+    if not isinstance(written, str):
+        raise ValueError('must be a port, "address:port" or {port: …, address: …, tls: …}')
+    before, colon, after = written.rpartition(":")
+    if not colon:
+        return {"port": port(written)}
+    if before in ("", "*"):
+        return {"port": port(after)}
+    if ":" in before and not before.startswith("["):
+        raise ValueError(f'an IPv6 address needs brackets before the port, like "[{before}]:{after}"')
+    return {"address": ip_address(before), "port": port(after)}
+
+
+def when_full(written: object) -> WhenFull:
+    """``next``, ``wait 5s`` or ``refuse``."""
+    if written == "next":
+        return WhenFull("next")
+    if written == "refuse":
+        return WhenFull("refuse")
+    words = written.split() if isinstance(written, str) else []
+    if len(words) == 2 and words[0] == "wait":
+        seconds = duration(words[1])
+        if seconds <= 0:
+            raise ValueError("must wait longer than 0; or write refuse")
+        return WhenFull("wait", seconds)
+    if words == ["wait"]:
+        raise ValueError("says not how long; write wait 5s")
+    raise ValueError(f"must be next, refuse or wait with a duration (wait 5s), not {written!r}")
+
+
+def log_target(written: object) -> str | Literal[False]:
+    """``stdout``, a path, or false."""
+    if written is False or (isinstance(written, str) and written):
+        return written
+    raise ValueError("must be stdout, a file's path, or false")

@@ -1,0 +1,228 @@
+"""The sections of the file as pydantic models: shapes and single values, nothing across them.
+
+Everything is optional here: what is not written is None, and what must be there is looked after
+by the checks, so that one mistake does not hide the others.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from exproxy.config import grammar
+from exproxy.config.kinds import (
+    AnyPort,
+    CheckChoice,
+    Count,
+    LogTarget,
+    NetworkList,
+    PersistenceChoice,
+    Port,
+    ProtocolChoice,
+    SchedulingChoice,
+    Short,
+    Single,
+    TextList,
+    WhenFullValue,
+    listed,
+)
+from exproxy.config.sections import (
+    HealthSection,
+    LimitsSection,
+    Section,
+    TcpSection,
+    TimeoutsSection,
+)
+from exproxy.units import Duration, Wait
+
+
+class ListenSection(Section):
+    """An address to listen on; a bare port or "address:port" is short for it."""
+
+    port: AnyPort | None = None
+    """The port; 0 takes any free one."""
+    address: Annotated[str, AfterValidator(grammar.ip_address)] | None = None
+    """The IP address; without one all of them, IPv4 and IPv6."""
+    tls: str | None = None
+    """none: plain; implicit: exproxy ends TLS; passthrough: the client's TLS goes on to the server."""
+
+
+class CertificateSection(Section):
+    """A certificate with its chain, and its private key, as PEM files."""
+
+    cert: str | None = None
+    """PEM file: the certificate, then its intermediates."""
+    key: str | None = None
+    """PEM file: the private key, not encrypted. Default: the one in `cert`."""
+
+
+class BackendTlsSection(Section):
+    """How to speak TLS with the servers."""
+
+    mode: Literal["implicit", "none", "passthrough"] | None = None
+    """implicit: TLS; none: plain; passthrough: the client's own. Default: as the listening port does."""
+    verify: Annotated[str, Field(min_length=1)] | None = None
+    """system: by the system's authorities (default); none: not at all; or a PEM file of authorities."""
+    server_name: Annotated[str, AfterValidator(grammar.host)] | None = None
+    """The name to ask for (SNI) and to verify. Default: the server's address."""
+    legacy: bool | None = None
+    """Also TLS 1.0 and old ciphers, for Exchange 2010 on Windows Server 2008 R2. Default false."""
+
+
+def _certificate(value: object) -> object:
+    return {"cert": value} if isinstance(value, str) else value
+
+
+def _backend_tls(value: object) -> object:
+    if isinstance(value, bool):
+        return {"mode": "implicit" if value else "none"}
+    if isinstance(value, dict):
+        return value
+    raise ValueError("must be true, false or a mapping ({verify: …, mode: …})")
+
+
+_PORT = {"type": "integer", "minimum": 0, "maximum": 65535}
+_ADDRESS = {"type": "string", "pattern": r"^(.*:)?[0-9]{1,5}$", "examples": ["192.0.2.1:443", "[::]:443"]}
+
+ListenItem: TypeAlias = Annotated[ListenSection, BeforeValidator(grammar.listen), Short(_PORT, _ADDRESS)]
+ListenList: TypeAlias = Annotated[list[ListenItem], BeforeValidator(listed), Single()]
+CertificateItem: TypeAlias = Annotated[
+    CertificateSection, BeforeValidator(_certificate), Short({"type": "string"})
+]
+CertificateList: TypeAlias = Annotated[list[CertificateItem], BeforeValidator(listed), Single()]
+BackendTls: TypeAlias = Annotated[
+    BackendTlsSection, BeforeValidator(_backend_tls), Short({"type": "boolean"})
+]
+
+
+class BackendSection(Section):
+    """How the servers are reached."""
+
+    port: Port | None = None
+    """The servers' port. Default: the listening port."""
+    tls: BackendTls | None = None
+    """TLS to the servers: a mapping, true (implicit) or false (none)."""
+
+
+class SettingsSection(Section):
+    """What a service may say, and `defaults:` for all of them."""
+
+    certificate: CertificateList | None = None
+    """PEM file with certificate and key, {cert, key}, or a list; the first is shown by default."""
+    backend: BackendSection | None = None
+    """How the servers are reached: port and TLS."""
+    persistence: PersistenceChoice | None = None
+    """How a client gets the server it had before: name or {name: {options}}; with `group` in the options
+    the memory is shared. Default none."""
+    scheduling: SchedulingChoice | None = None
+    """How new clients are spread: name or {name: {options}}. Default round-robin."""
+    check: CheckChoice | None = None
+    """What the servers are asked: name or {name: {options}}. Default: the protocol's, else connect."""
+    health: HealthSection | None = None
+    """When the servers are asked, and what turns them UP and DOWN."""
+    timeouts: TimeoutsSection | None = None
+    """How long each wait may last."""
+    limits: LimitsSection | None = None
+    """How much of anything is allowed."""
+    tcp: TcpSection | None = None
+    """Options of the TCP sockets."""
+    slow_ramp: Duration | None = None
+    """How long a server that comes back takes to get its full share. Default 0: at once."""
+    when_full: WhenFullValue | None = None
+    """What to do when servers are at their limit: next, wait 5s, refuse. Default next."""
+    on_down: Literal["keep", "cut"] | None = None
+    """What becomes of a DOWN server's connections. Default keep."""
+    allow: NetworkList | None = None
+    """Networks whose clients may connect; without it all."""
+    deny: NetworkList | None = None
+    """Networks whose clients may not connect; wins over `allow`."""
+    retries: Annotated[int, Field(ge=0, le=20)] | None = None
+    """How many other servers are tried when one cannot be reached. Default 3."""
+    name_ttl: Wait | None = None
+    """After how long servers given by name are looked up again. Default 60s."""
+
+
+class ServiceSection(SettingsSection):
+    """A virtual service."""
+
+    protocol: ProtocolChoice | None = None
+    """What is spoken: name or {name: {options}}."""
+    listen: ListenList | None = None
+    """Where clients come in: a port, "address:port", {port, address, tls}, or a list of these."""
+    servers: TextList | None = None
+    """The names of its servers. Default: all."""
+    host_name: Annotated[str, AfterValidator(grammar.host)] | None = None
+    """The name to greet and refuse with. Default: the file's `host-name`."""
+    trusted_proxies: NetworkList | None = None
+    """Networks of proxies whose word on the client's address is believed. Default: the file's."""
+
+
+class ServerSection(Section):
+    """A real server; a bare address is short for it."""
+
+    address: Annotated[str, AfterValidator(grammar.host)] | None = None
+    """IP address or host name."""
+    weight: Annotated[int, Field(ge=0, le=256)] | None = None
+    """Its share compared to the others; 0: no new clients. Default 1."""
+    limit: Count | None = None
+    """How many connections of a service it takes at a time. Default: no limit."""
+    backup: bool | None = None
+    """Used only while no other server of the service can be. Default false."""
+
+
+def _server(value: object) -> object:
+    return {"address": value} if isinstance(value, str) else value
+
+
+ServerItem: TypeAlias = Annotated[ServerSection, BeforeValidator(_server), Short({"type": "string"})]
+
+
+class GroupSection(Section):
+    """A memory of clients that several services share."""
+
+    timeout: Wait | None = None
+    """How long a client that does not come back is remembered. Default 2h."""
+    limit: Count | None = None
+    """How many keys are remembered; the oldest go first. Default 100000."""
+    on_move: Literal["keep", "cut"] | None = None
+    """What becomes of the old connections of a client that gets another server. Default keep."""
+
+
+class AdminSection(Section):
+    """The administration's listening address."""
+
+    listen: ListenList | None = None
+    """Where, for example 127.0.0.1:8404."""
+
+
+class FileSection(Section):
+    """The whole file but for its named entries, which are looked at one by one."""
+
+    secret: TextList | None = None
+    """What cookies and keys are signed with: text, best by !file, or a list: the first signs, all verify.
+    Without it one is made in the state folder."""
+    state_dir: Annotated[str, Field(min_length=1)] | None = None
+    """Where exproxy keeps what must survive a restart. Default /var/lib/exproxy, else
+    ~/.local/state/exproxy."""
+    access_log: LogTarget | None = None
+    """A record of each connection or request: stdout, a file, or false. Default stdout."""
+    event_log: LogTarget | None = None
+    """What happens to servers and services, as JSON: stdout, a file, or false. Default false: it is in
+    twistd's log anyway."""
+    host_name: Annotated[str, AfterValidator(grammar.host)] | None = None
+    """The name to greet and refuse with. Default: the machine's."""
+    trusted_proxies: NetworkList | None = None
+    """Networks of proxies whose word on the client's address is believed. Default none."""
+    servers: dict[str, Any] | None = None
+    """The real servers, by name."""
+    groups: dict[str, Any] | None = None
+    """Memories shared by several services, by name."""
+    defaults: dict[str, Any] | None = None
+    """Settings for all services."""
+    services: dict[str, Any] | None = None
+    """The virtual services, by name."""
+    admin: AdminSection | None = None
+    """The administration."""
+    lab: dict[str, Any] | None = None
+    """Simulated servers, for trying things out."""

@@ -1,0 +1,157 @@
+"""A configuration that holds: defaults merged, references checked, files read. Frozen values.
+
+Durations are seconds, sizes bytes, paths absolute. The mappings keep the order of the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from exproxy.config.errors import Problem
+from exproxy.model import TLSOptions
+from exproxy.plugins import Selected
+from exproxy.settings import HealthSettings, Limits, Networks, TcpOptions, Timeouts, WhenFull
+
+TlsMode: TypeAlias = Literal["none", "implicit", "passthrough"]
+LogTarget: TypeAlias = Path | Literal["stdout"] | None
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """A real server. ``weight`` is 0 to 256 (0: no new clients), ``limit`` counts the links that one
+    pool may have to it (None: any number)."""
+
+    name: str
+    address: str
+    weight: int = 1
+    limit: int | None = None
+    backup: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GroupConfig:
+    """One memory of clients, shared by services. ``timeout`` in seconds, ``limit`` in keys."""
+
+    name: str
+    timeout: float = 7200.0
+    limit: int = 100_000
+    on_move: Literal["keep", "cut"] = "keep"
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """An address to listen on. ``host`` "" is every address, IPv4 and IPv6; ``port`` 0 any free one."""
+
+    host: str
+    port: int
+    tls: TlsMode = "none"
+
+    @property
+    def text(self) -> str:
+        """``*:443``, ``192.0.2.1:443`` or ``[2001:db8::1]:443``."""
+        host = f"[{self.host}]" if ":" in self.host else self.host or "*"
+        return f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateFiles:
+    """PEM files; the same one twice where it holds both. Read and matched when the file was loaded."""
+
+    cert: Path
+    key: Path
+
+
+@dataclass(frozen=True, slots=True)
+class BackendConfig:
+    """How the servers are reached, as written.
+
+    ``port`` None is the listening port; ``tls_mode`` ``follow`` is TLS where the listening port ends
+    TLS, plain where it is plain. ``tls`` says how where TLS is spoken; ``tls_written`` whether
+    anybody wrote anything about it.
+    """
+
+    port: int | None = None
+    tls_mode: Literal["follow", "none", "implicit", "passthrough"] = "follow"
+    tls: TLSOptions = field(default_factory=TLSOptions)
+    tls_written: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a listening port leads to on each server. ``tls`` is there for ``implicit`` only;
+    ``passthrough`` says that the servers speak TLS with the clients themselves."""
+
+    port: int
+    tls_mode: TlsMode
+    tls: TLSOptions | None
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceConfig:
+    """A virtual service. ``allow`` and ``deny`` are None where not written; ``deny`` wins."""
+
+    name: str
+    protocol: Selected[Any]
+    listens: tuple[Listen, ...]
+    servers: tuple[str, ...]
+    certificates: tuple[CertificateFiles, ...]
+    backend: BackendConfig
+    persistence: Selected[Any]
+    group: str | None
+    scheduling: Selected[Any]
+    check: Selected[Any]
+    health: HealthSettings
+    timeouts: Timeouts
+    limits: Limits
+    tcp: TcpOptions
+    slow_ramp: float
+    when_full: WhenFull
+    on_down: Literal["keep", "cut"]
+    allow: Networks | None
+    deny: Networks | None
+    trusted_proxies: Networks
+    host_name: str
+    retries: int
+    name_ttl: float
+
+    def target(self, listen: Listen) -> Target:
+        """Where clients of that listening port go: the port and TLS of its pool."""
+        backend = self.backend
+        port = listen.port if backend.port is None else backend.port
+        mode: TlsMode = listen.tls if backend.tls_mode == "follow" else backend.tls_mode
+        return Target(port, mode, backend.tls if mode == "implicit" else None)
+
+
+@dataclass(frozen=True, slots=True)
+class AdminConfig:
+    """Where the administration is to listen."""
+
+    listens: tuple[Listen, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """One configuration file.
+
+    ``secret`` None: to be made once and kept in ``state_dir``. ``lab`` is an instance of
+    ``exproxy.lab.options.LabOptions``. ``warnings`` are for the administrator, ready made in
+    ``warning_text``.
+    """
+
+    path: Path
+    state_dir: Path
+    secret: tuple[bytes, ...] | None
+    servers: Mapping[str, ServerConfig]
+    groups: Mapping[str, GroupConfig]
+    services: Mapping[str, ServiceConfig]
+    admin: AdminConfig | None
+    lab: Any | None
+    access_log: LogTarget
+    event_log: LogTarget
+    host_name: str
+    trusted_proxies: Networks
+    warnings: tuple[Problem, ...] = ()
+    warning_text: str = ""

@@ -1,0 +1,68 @@
+"""What a section of the file is, and the sections that are made from the settings dataclasses."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from exproxy.config.kinds import Count
+from exproxy.settings import HealthSettings, Limits, TcpOptions, Timeouts
+from exproxy.units import Duration, Size, Wait
+
+
+def kebab(name: str) -> str:
+    """The file's spelling of one of our names."""
+    return name.replace("_", "-")
+
+
+class Section(BaseModel):
+    """A mapping of the file: unknown keys are errors, keys are kebab-case."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        alias_generator=kebab,
+        use_attribute_docstrings=True,
+        protected_namespaces=(),
+    )
+
+
+def _section(name: str, values: type, doc: str, kinds: dict[str, Any], other: Any) -> type[Section]:
+    """A section with the fields of a settings dataclass, so that each is described in one place."""
+    fields: dict[str, Any] = {
+        field.name: (
+            kinds.get(field.name, other) | None,
+            Field(
+                default=None, description=f"{field.metadata['help']} Default {written(field, kinds, other)}."
+            ),
+        )
+        for field in dataclasses.fields(values)
+    }
+    return create_model(name, __base__=Section, __doc__=doc, **fields)
+
+
+def written(field: dataclasses.Field[Any], kinds: dict[str, Any], other: Any) -> str:
+    """A settings field's default as one would write it in the file."""
+    kind, value = kinds.get(field.name, other), cast(float, field.default)
+    if kind is Size:
+        for unit, factor in (("m", 1024**2), ("k", 1024)):
+            if value >= factor and value % factor == 0:
+                return f"{value // factor:g}{unit}"
+    return f"{value:g}s" if kind in (Wait, Duration) else f"{value:g}"
+
+
+_COUNTS = dict.fromkeys(("connections", "per_source", "links_per_client"), Count)
+_ROUNDS = dict.fromkeys(("rise", "fall"), Count)
+
+if TYPE_CHECKING:
+    TimeoutsSection: TypeAlias = Section
+    LimitsSection: TypeAlias = Section
+    TcpSection: TypeAlias = Section
+    HealthSection: TypeAlias = Section
+else:
+    TimeoutsSection = _section("Timeouts", Timeouts, "How long each wait may last.", {}, Wait)
+    LimitsSection = _section("Limits", Limits, "How much of anything is allowed.", _COUNTS, Size)
+    TcpSection = _section("Tcp", TcpOptions, "Options of the TCP sockets.", {}, Duration)
+    HealthSection = _section("Health", HealthSettings, "When a server is asked how it is.", _ROUNDS, Wait)

@@ -1,0 +1,169 @@
+"""One virtual service: its sources of settings, its plugins, its addresses, put together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from exproxy.config import membership
+from exproxy.config.backends import agree, backend
+from exproxy.config.certificates import certificates
+from exproxy.config.context import Context
+from exproxy.config.errors import Where
+from exproxy.config.layers import Layers, layers
+from exproxy.config.listens import Placed, placed
+from exproxy.config.models import ServiceSection
+from exproxy.config.resolved import BackendConfig, CertificateFiles, ServiceConfig
+from exproxy.config.selection import lacking
+from exproxy.config.validation import lacks
+from exproxy.plugins import Selected
+from exproxy.settings import (
+    NAME_TTL,
+    RETRIES,
+    SLOW_RAMP,
+    HealthSettings,
+    Limits,
+    Networks,
+    TcpOptions,
+    Timeouts,
+    WhenFull,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service after all the checks of its own; what is wrong is None or left out."""
+
+    name: str
+    where: Where
+    section: ServiceSection
+    layers: Layers
+    protocol: Selected[Any] | None
+    persistence: Selected[Any] | None
+    scheduling: Selected[Any] | None
+    check: Selected[Any] | None
+    group: str | None
+    group_where: Where
+    servers: tuple[str, ...]
+    certificates: tuple[CertificateFiles, ...]
+    addresses: tuple[Placed, ...]
+    backend: BackendConfig
+
+
+def service(context: Context, name: str, section: ServiceSection) -> Service:
+    """Look at one service on its own; what is wrong is told to the context's document."""
+    where: Where = ("services", name)
+    document, selection = context.document, context.selection
+    _needed(context, section, where)
+    at = (*where, "protocol")
+    protocol = selection.protocol(section.protocol, at) if section.protocol else None
+    stack = layers(selection.defaults(protocol, at), context.draft.defaults, section, where)
+    persistence = selection.of("persistence", stack)
+    group, group_where = selection.group(stack)
+    if group is not None and persistence is not None and persistence.name == "none":
+        document.warn(group_where, "has no effect: persistence 'none' remembers nothing", at_key=True)
+    shown = certificates(document, stack, context.now, context.made_by_lab)
+    addresses: list[Placed] = []
+    if protocol is not None:
+        written = bool(stack.pick("certificate"))
+        addresses = placed(document, section.listen or (), (*where, "listen"), protocol.plugin, written)
+        _fitting(context, stack, persistence, protocol)
+    config = backend(document, stack, context.made_by_lab)
+    agree(document, stack, config, addresses)
+    _health(context, stack)
+    _certificate_used(context, stack, addresses)
+    return Service(
+        name=name,
+        where=where,
+        section=section,
+        layers=stack,
+        protocol=protocol,
+        persistence=persistence,
+        scheduling=selection.of("scheduling", stack),
+        check=selection.of("check", stack),
+        group=group,
+        group_where=group_where,
+        servers=membership.servers(context.draft, section.servers, where),
+        certificates=shown,
+        addresses=tuple(addresses),
+        backend=config,
+    )
+
+
+def _needed(context: Context, section: ServiceSection, where: Where) -> None:
+    for key in ("protocol", "listen"):
+        if getattr(section, key) is None and lacks(context.document, where, ServiceSection, key):
+            context.document.error(where, f"{key!r} is missing", at_key=True)
+    if section.listen == [] and context.document.data["services"][where[1]].get("listen") == []:
+        context.document.error((*where, "listen"), "is empty; name at least one port")
+
+
+def _fitting(
+    context: Context, stack: Layers, persistence: Selected[Any] | None, protocol: Selected[Any]
+) -> None:
+    missing = lacking(persistence, protocol) if persistence else ()
+    if persistence is None or not missing:
+        return
+    context.document.error(
+        stack.where("persistence"),
+        f"persistence {persistence.name!r} needs {' and '.join(missing)}, which protocol "
+        f"{protocol.name!r} does not give; choose another, such as source-ip",
+    )
+
+
+def _health(context: Context, stack: Layers) -> None:
+    health = stack.values("health", HealthSettings)
+    if health.timeout > health.interval:
+        where = stack.where("health")
+        at = (*where, "timeout") if context.document.has((*where, "timeout")) else where
+        context.document.error(
+            at, f"timeout ({health.timeout:g}s) must not be longer than interval ({health.interval:g}s)"
+        )
+
+
+def _certificate_used(context: Context, stack: Layers, addresses: list[Placed]) -> None:
+    ends_tls = any(one.listen.tls == "implicit" for one in addresses)
+    if addresses and stack.said_by_service("certificate") and not ends_tls:
+        where = stack.where("certificate")
+        context.document.warn(where, "is not used: no listening port of this service ends TLS", at_key=True)
+
+
+def finished(context: Context, one: Service) -> ServiceConfig:
+    """The frozen service; only for a document without errors."""
+    stack, section, file = one.layers, one.section, context.draft.file
+    if one.protocol is None or one.persistence is None or one.scheduling is None or one.check is None:
+        raise ValueError(f"service {one.name!r} has errors that nobody told of")
+    proxies = section.trusted_proxies if section.trusted_proxies is not None else file.trusted_proxies
+    return ServiceConfig(
+        name=one.name,
+        protocol=one.protocol,
+        listens=tuple(placed.listen for placed in one.addresses),
+        servers=one.servers,
+        certificates=one.certificates,
+        backend=one.backend,
+        persistence=one.persistence,
+        group=one.group,
+        scheduling=one.scheduling,
+        check=one.check,
+        health=stack.values("health", HealthSettings),
+        timeouts=stack.values("timeouts", Timeouts),
+        limits=stack.values("limits", Limits),
+        tcp=stack.values("tcp", TcpOptions),
+        slow_ramp=_or(stack.pick("slow_ramp"), SLOW_RAMP),
+        when_full=_or(stack.pick("when_full"), WhenFull()),
+        on_down=_or(stack.pick("on_down"), "keep"),
+        allow=_networks(stack.pick("allow")),
+        deny=_networks(stack.pick("deny")),
+        trusted_proxies=Networks.parse(proxies or ()),
+        host_name=section.host_name or file.host_name or context.host_name,
+        retries=_or(stack.pick("retries"), RETRIES),
+        name_ttl=_or(stack.pick("name_ttl"), NAME_TTL),
+    )
+
+
+def _or(value: Any, default: Any) -> Any:
+    return default if value is None else value
+
+
+def _networks(texts: list[str] | None) -> Networks | None:
+    return None if texts is None else Networks.parse(texts)

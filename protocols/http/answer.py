@@ -1,0 +1,109 @@
+"""What a backend sends in answer to one request, taken apart as it arrives."""
+
+from __future__ import annotations
+
+from exproxy.model import BACKEND
+from protocols.http.faults import BadMessage
+from protocols.http.framing import Body, UntilCloseBody
+from protocols.http.head import RequestHead, ResponseHead, find_head, parse_response
+from protocols.http.limits import MessageLimits
+
+SWITCHING_PROTOCOLS = 101
+# A backend that says "wait" for ever is of no use.
+_INTERIM_HEADS = 100
+
+
+class Answer:
+    """Fed with a backend's bytes: heads first, interim ones included, then the body as it comes.
+
+    ``head`` is the final head once it is there; ``done``: the answer is complete; ``rest``: bytes
+    that came after it; ``untouched``: nothing of it has come.
+    """
+
+    __slots__ = ("_body", "_buffer", "_interim", "_limits", "_offered", "_request", "_searched", "done",
+                 "head", "rest", "untouched")  # fmt: skip
+
+    def __init__(self, request: RequestHead, limits: MessageLimits, upgrade: bool = False) -> None:
+        """``upgrade``: the request offers another protocol, so that 101 may be said."""
+        self.head: ResponseHead | None = None
+        self.done = False
+        self.rest = b""
+        self.untouched = True
+        self._request = request
+        self._limits = limits
+        self._offered = upgrade
+        self._body: Body | None = None
+        self._buffer: bytes | bytearray = b""
+        self._searched = 0
+        self._interim = 0
+
+    @property
+    def persists(self) -> bool:
+        """Whether the backend keeps its connection for another request, as far as can be told now."""
+        return (
+            self.head is not None
+            and self.head.keep_alive
+            and not self.rest
+            and not isinstance(self._body, UntilCloseBody)
+        )
+
+    def feed(self, data: bytes) -> tuple[list[ResponseHead], bytes]:
+        """The heads that have become whole, and the bytes of the body that go on.
+
+        Raises BadMessage (502) for what is no answer.
+        """
+        self.untouched = False
+        if self._body is None:
+            heads, data = self._heads(data)
+            if self._body is None:
+                return heads, b""
+        else:
+            heads = []
+        onward, self.rest, self.done = self._body.feed(data)
+        return heads, onward
+
+    def ended(self) -> bool:
+        """The backend has ended its side in an orderly way: whether that completes the answer."""
+        if isinstance(self._body, UntilCloseBody):
+            self.done = True
+        return self.done
+
+    def _heads(self, data: bytes) -> tuple[list[ResponseHead], bytes]:
+        heads: list[ResponseHead] = []
+        buffer: bytes | bytearray = data
+        if self._buffer:
+            buffer = self._buffer
+            buffer += data
+        while (end := find_head(buffer, self._limits, self._searched, BACKEND)) is not None:
+            head = parse_response(bytes(buffer[:end]), self._limits)
+            buffer = bytes(buffer[end:])
+            self._searched = 0
+            heads.append(head)
+            if head.status >= 200:
+                self._final(head)
+                return heads, buffer
+            if self._interim_ends(head):
+                self.rest = buffer
+                return heads, b""
+        self._buffer = buffer if isinstance(buffer, bytearray) else bytearray(buffer)
+        self._searched = len(buffer)
+        return heads, b""
+
+    def _final(self, head: ResponseHead) -> None:
+        self.head = head
+        self._buffer = b""
+        old = self._request.version < (1, 1)
+        self._body = head.framing(self._request.method).body(self._limits, BACKEND, dechunk=old)
+
+    def _interim_ends(self, head: ResponseHead) -> bool:
+        """An interim head: whether HTTP ends with it."""
+        self._interim += 1
+        if self._interim > _INTERIM_HEADS:
+            raise BadMessage(502, "too many interim answers", BACKEND)
+        if head.status != SWITCHING_PROTOCOLS:
+            return False
+        if not self._offered:
+            raise BadMessage(502, "switched to a protocol that nobody offered", BACKEND)
+        self.head = head
+        self.done = True
+        return True

@@ -1,0 +1,344 @@
+"""HTTP/1.1 between one client and the backends of its requests (RFC 9112).
+
+The client speaks first. Every request gets a choice of its own; its head goes on edited, its body
+and the answer's move as they arrive, in both directions at the same time, and nothing is collected.
+One request is under way at a time: what a client sends ahead waits until it has its answer. Each
+backend connection stays with this client, for its later requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from zope.interface import implementer
+
+from exproxy.actions import (
+    Action,
+    Hangup,
+    Hold,
+    Pick,
+    Record,
+    Relay,
+    Release,
+    Retry,
+    SetDeadline,
+    ToBackend,
+    ToClient,
+)
+from exproxy.events import Began, Connected, Data, Deadline, Draining, Eof, Event, Lost, Unavailable
+from exproxy.interfaces import IConversation, IService
+from exproxy.model import BACKEND, CLIENT, Link
+from protocols.http.answer import SWITCHING_PROTOCOLS
+from protocols.http.authentication import binds, logs_in
+from protocols.http.edits import forward_response
+from protocols.http.exchange import Exchange
+from protocols.http.faults import BadMessage
+from protocols.http.head import ResponseHead
+from protocols.http.inbox import Inbox
+from protocols.http.limits import MessageLimits
+from protocols.http.marks import Marks
+from protocols.http.peer import Peer
+from protocols.http.refusal import refusal
+from protocols.http.upstream import Upstream
+
+# The one deadline of the client's side; what it means follows from what is awaited when it comes.
+AWAITED = "http"
+# Seconds after which a client that found no server is told to come again.
+RETRY_AFTER = 10
+
+
+@implementer(IConversation)
+class Conversation:
+    """See the module. ``request_ids()`` gives an id for each request."""
+
+    def __init__(self, service: IService, request_ids: Callable[[], bytes]) -> None:
+        self._service = service
+        self._request_ids = request_ids
+        self._limits = MessageLimits(head=service.limits.head)
+        self._marks = Marks(service.marker())
+        self._peer: Peer
+        # What the client sent beyond the request under way; without one, the begin of the next.
+        self._inbox = Inbox(self._limits)
+        self._holding = False
+        self._exchange: Exchange | None = None
+        self._upstream = Upstream()
+        # No further request is taken: draining, or the client has ended its side.
+        self._last = False
+        self._over = False
+
+    def __repr__(self) -> str:
+        state = "over" if self._over else "awaiting a request"
+        if self._exchange is not None:
+            state = f"{self._exchange.head.method.decode()} over {self._exchange.link}"
+        return f"<http {state}, {len(self._inbox)} bytes ahead>"
+
+    def handle(self, event: Event) -> Iterable[Action]:
+        """See IConversation."""
+        if self._over:
+            return ()
+        try:
+            return _HEARD.get(type(event), _unheard)(self, event)
+        except BadMessage as fault:
+            return self._refuse(fault.status, fault.reason)
+
+    # -- the client ------------------------------------------------------------------
+
+    def _began(self, event: Began) -> list[Action]:
+        self._peer = Peer(event.facts, self._service)
+        return [SetDeadline(AWAITED, self._service.timeouts.keep_alive)]
+
+    def _data(self, event: Data) -> list[Action]:
+        exchange = self._exchange
+        if event.side is BACKEND:
+            if exchange is None or not exchange.over(event.link):
+                return self._useless(event.link)
+            return self._answer(exchange, event.data)
+        if exchange is None:
+            return self._flow(self._request(event.data))
+        return self._flow(self._body(exchange, event.data))
+
+    def _request(self, data: bytes) -> list[Action]:
+        """Bytes where a request begins or its head goes on."""
+        first = not self._inbox
+        self._inbox.put(data)
+        head = self._inbox.head()
+        if head is None:
+            return [SetDeadline(AWAITED, self._service.timeouts.request_head)] if first else []
+        exchange = self._exchange = Exchange(
+            head,
+            self._peer,
+            self._peer.request_id(head) or self._request_ids(),
+            self._limits,
+            self._service.limits.retry_buffer,
+            self._marks.cookies,
+        )
+        if self._inbox:
+            self._inbox.put(exchange.take(self._inbox.take())[1])
+        return [self._patience(exchange), Pick(exchange.facts)]
+
+    def _body(self, exchange: Exchange, data: bytes) -> list[Action]:
+        """More of the request's body, or what a client sends ahead of its answer."""
+        if exchange.body.done:
+            self._inbox.put(data)
+            return []
+        onward, rest = exchange.take(data)
+        self._inbox.put(rest)
+        actions: list[Action] = [ToBackend(onward, exchange.link)] if onward else []
+        if exchange.body.done and exchange.answer.done:
+            return actions + self._finish(exchange)
+        actions.append(self._patience(exchange))
+        return actions
+
+    def _patience(self, exchange: Exchange) -> SetDeadline:
+        return SetDeadline(AWAITED, exchange.patience(self._service.timeouts))
+
+    def _flow(self, actions: list[Action]) -> list[Action]:
+        """Let the session keep what a client sends ahead: one portion of it is enough here."""
+        ahead = self._exchange is not None and bool(self._inbox)
+        if ahead != self._holding and not self._over:
+            self._holding = ahead
+            actions.append(Hold(CLIENT) if ahead else Release(CLIENT))
+        return actions
+
+    def _client_ended(self) -> list[Action]:
+        """A client may end its side and still wait for its answer; it is not waited with for long."""
+        exchange = self._exchange
+        if exchange is None or not exchange.body.done:
+            return self._hang_up("client closed")
+        self._last = True
+        if exchange.answer.head is None:
+            return [SetDeadline(AWAITED, self._service.timeouts.keep_alive)]
+        return []
+
+    # -- the backend -----------------------------------------------------------------
+
+    def _connected(self, event: Connected) -> list[Action]:
+        exchange = self._exchange
+        assert exchange is not None
+        opening = ToBackend(exchange.opening(event.link, event.reused), event.link)
+        if self._upstream.pinned is None and logs_in(exchange.head):
+            return [self._upstream.pin(event.link), opening]
+        return [opening]
+
+    def _unavailable(self, event: Unavailable) -> list[Action]:
+        return self._refuse(503, event.reason, RETRY_AFTER)
+
+    def _answer(self, exchange: Exchange, data: bytes) -> list[Action]:
+        answer = exchange.answer
+        heads, body = answer.feed(data)
+        actions: list[Action] = []
+        onward = b""
+        for head in heads:
+            if head.status >= 200:
+                onward += self._answer_head(exchange, head, actions)
+            elif head.status == SWITCHING_PROTOCOLS:
+                return self._switch(exchange, onward, head)
+            elif exchange.head.version >= (1, 1):
+                # HTTP/1.0 knows no interim answers (RFC 9110 15.2).
+                onward += forward_response(head, exchange.head.method)
+        onward += body
+        if onward:
+            exchange.bytes_out += len(onward)
+            actions.append(ToClient(onward))
+        if answer.done:
+            return self._flow(actions + self._answered(exchange))
+        actions.append(self._patience(exchange))
+        return actions
+
+    def _answer_head(self, exchange: Exchange, head: ResponseHead, actions: list[Action]) -> bytes:
+        """The final head as the client gets it."""
+        upstream, link = self._upstream, exchange.link
+        assert link is not None
+        if upstream.pinned is None and exchange.answer.persists and binds(head):
+            actions.append(upstream.pin(link))
+        exchange.settle(head, self._last, upstream.pinned is not None)
+        return forward_response(
+            head,
+            exchange.head.method,
+            version=exchange.head.version,
+            keep_alive=exchange.keep,
+            extra=self._marks.fields(exchange.facts, head, link.server),
+        )
+
+    def _answered(self, exchange: Exchange) -> list[Action]:
+        """The answer is complete; its request may still be arriving, if the backend wants the rest."""
+        if exchange.body.done:
+            return self._finish(exchange)
+        if not exchange.answer.persists:
+            return self._hang_up("answered before the whole request")
+        return [self._patience(exchange)]
+
+    def _finish(self, exchange: Exchange) -> list[Action]:
+        """Both are complete: on to the next request, or the end."""
+        link = exchange.link
+        assert link is not None
+        self._exchange = None
+        fields = {**exchange.record(), "bytes_in": exchange.bytes_in, "bytes_out": exchange.bytes_out}
+        actions: list[Action] = [Record(fields, close=True)]
+        if self._last or not exchange.keep:
+            return actions + self._hang_up("done")
+        if exchange.answer.persists:
+            actions += self._upstream.rest(link, self._service.timeouts.backend_keep_alive)
+        else:
+            actions += self._useless(link)
+        return actions if self._over else actions + self._next()
+
+    def _next(self) -> list[Action]:
+        if not self._inbox:
+            return [SetDeadline(AWAITED, self._service.timeouts.keep_alive)]
+        try:
+            return self._request(self._inbox.take())
+        except BadMessage as fault:
+            return self._refuse(fault.status, fault.reason)
+
+    def _switch(self, exchange: Exchange, before: bytes, head: ResponseHead) -> list[Action]:
+        """HTTP ends here: what both sides say from now on is another protocol's (RFC 9110 7.8)."""
+        self._over = True
+        answer = before + forward_response(head, exchange.head.method, upgrade=True) + exchange.answer.rest
+        actions: list[Action] = [ToClient(answer), Record(exchange.record())]
+        if self._inbox:
+            actions.append(ToBackend(self._inbox.take(), exchange.link))
+        return [*actions, Relay(idle=self._service.timeouts.tunnel)]
+
+    def _useless(self, link: Link | None) -> list[Action]:
+        """A link that will not serve again, or that speaks or ends while nothing was asked."""
+        if link is None or link == self._upstream.pinned:
+            return self._hang_up("server connection of no more use")
+        return self._upstream.drop(link)
+
+    def _backend_ended(self, exchange: Exchange, reason: str) -> list[Action]:
+        """The link of the request under way has ended."""
+        answer = exchange.answer
+        if reason == "closed" and not answer.done and answer.ended():
+            return self._flow(self._answered(exchange))
+        if exchange.begun:
+            return self._hang_up(f"server {reason} before the end")
+        pinned = self._upstream.pinned is not None
+        if exchange.repeatable and not pinned:
+            exchange.repeat()
+            return [Retry(f"kept-alive connection {reason}", blame=False)]
+        if answer.untouched and (exchange.reused or pinned):
+            return self._hang_up(f"server {reason} a kept-alive connection")
+        return self._refuse(502, f"server {reason} before its answer")
+
+    # -- either ----------------------------------------------------------------------
+
+    def _eof(self, event: Eof) -> list[Action]:
+        if event.side is CLIENT:
+            return self._client_ended()
+        exchange = self._exchange
+        if exchange is None or not exchange.over(event.link):
+            return self._useless(event.link)
+        return self._backend_ended(exchange, "closed")
+
+    def _lost(self, event: Lost) -> list[Action]:
+        exchange = self._exchange
+        if event.side is CLIENT:
+            self._over = True
+            return [] if exchange is None else [Record(exchange.record())]
+        if event.link is not None:
+            self._upstream.forget(event.link)
+        if exchange is None or not exchange.over(event.link):
+            return []
+        return self._backend_ended(exchange, event.reason)
+
+    def _deadline(self, event: Deadline) -> list[Action]:
+        exchange = self._exchange
+        if event.name != AWAITED:
+            link = self._upstream.rested(event.name)
+            busy = link is None or (exchange is not None and exchange.over(link))
+            return [] if busy else self._useless(link)
+        if exchange is None and not self._inbox:
+            return self._hang_up("keep-alive timeout")
+        if exchange is None:
+            return self._refuse(408, "slow request head")
+        if exchange.begun:
+            return self._hang_up("idle timeout")
+        if exchange.body.done:
+            return self._refuse(504, "no answer in time")
+        return self._refuse(408, "slow request body")
+
+    def _draining(self, event: Draining) -> list[Action]:
+        if self._exchange is None and not self._inbox:
+            return self._hang_up("draining")
+        self._last = True
+        return []
+
+    # -- the end ---------------------------------------------------------------------
+
+    def _refuse(self, status: int, reason: str, retry_after: int | None = None) -> list[Action]:
+        """A short page instead of an answer, where the answer has not begun; then the end."""
+        exchange = self._exchange
+        if exchange is not None and exchange.begun:
+            return self._hang_up(reason)
+        head_only = exchange is not None and exchange.head.method == b"HEAD"
+        fields = {} if exchange is None else exchange.record()
+        fields["status"] = status
+        self._over = True
+        return [
+            ToClient(refusal(status, retry_after=retry_after, head_only=head_only)),
+            Record(fields),
+            Hangup(f"{status}: {reason}"),
+        ]
+
+    def _hang_up(self, reason: str) -> list[Action]:
+        exchange = self._exchange
+        self._over = True
+        return [Hangup(reason)] if exchange is None else [Record(exchange.record()), Hangup(reason)]
+
+
+def _unheard(conversation: Conversation, event: Event) -> list[Action]:
+    return []
+
+
+_HEARD: dict[type, Callable[[Conversation, Any], list[Action]]] = {
+    Began: Conversation._began,
+    Data: Conversation._data,
+    Connected: Conversation._connected,
+    Unavailable: Conversation._unavailable,
+    Eof: Conversation._eof,
+    Lost: Conversation._lost,
+    Deadline: Conversation._deadline,
+    Draining: Conversation._draining,
+}

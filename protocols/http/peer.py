@@ -1,0 +1,85 @@
+"""Who is asking: the client as it is, or as a proxy of ours in front of it says it is."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from exproxy.interfaces import IService
+from exproxy.model import TLS, Facts, Source
+from exproxy.settings import Networks
+from protocols.http.edits import Origin
+from protocols.http.head import RequestHead
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """A fact: what the client itself speaks, ``http`` or ``https``, whoever ended its TLS."""
+
+    name: str
+
+
+class Peer:
+    """The client of one connection.
+
+    ``origin`` is what its requests tell the backend of it. Where it is one of the service's
+    ``trusted-proxies``, what it says of the client behind it is believed, request by request.
+    """
+
+    __slots__ = ("_facts", "_networks", "origin")
+
+    def __init__(self, facts: Facts, service: IService) -> None:
+        host = facts[Source].host
+        scheme = "https" if TLS in facts else "http"
+        self._networks: Networks = service.trusted_proxies
+        self._facts = facts.plus(Scheme(scheme))
+        self.origin = Origin(
+            host, scheme, host in self._networks, service.host_name.encode("ascii", "replace")
+        )
+
+    def facts(self, head: RequestHead) -> Facts:
+        """What is known when a backend has to be chosen for this request."""
+        if not self.origin.trusted:
+            return self._facts.plus(head)
+        told: list[object] = [head]
+        host = last_untrusted(head.values(b"x-forwarded-for"), self._networks)
+        if host is not None:
+            told.append(Source(host))
+        proto = (head.get(b"x-forwarded-proto") or b"").lower()
+        if proto in (b"http", b"https"):
+            told.append(Scheme(proto.decode("ascii")))
+        return self._facts.plus(*told)
+
+    def request_id(self, head: RequestHead) -> bytes | None:
+        """The id that a trusted proxy gave this request, or None."""
+        return (head.get(b"x-request-id") or None) if self.origin.trusted else None
+
+
+def last_untrusted(values: Sequence[bytes], trusted: Networks) -> str | None:
+    """The client in X-Forwarded-For: read from the right, the first address that is no proxy of ours.
+
+    Where all of them are, the leftmost; None where the rightmost member is no address.
+    """
+    found = None
+    for member in reversed(b",".join(values).split(b",")):
+        host = _address(member)
+        if host is None:
+            return found
+        found = host
+        if host not in trusted:
+            return found
+    return found
+
+
+def _address(member: bytes) -> str | None:
+    """The IP address of ``192.0.2.1``, ``192.0.2.1:80``, ``2001:db8::1`` or ``[2001:db8::1]:80``."""
+    text = member.strip(b'\t "').decode("latin-1")
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        return None

@@ -1,0 +1,40 @@
+"""The backend connections of one client, as its conversation knows them between two requests."""
+
+from __future__ import annotations
+
+from exproxy.actions import Action, Close, Idle, Pin, SetDeadline
+from exproxy.model import BACKEND, Link
+
+
+class Upstream:
+    """Links that may serve again, each until its deadline, and the one that a log-in is bound to."""
+
+    __slots__ = ("_by_deadline", "pinned")
+
+    def __init__(self) -> None:
+        self._by_deadline: dict[str, Link] = {}
+        self.pinned: Link | None = None
+
+    def pin(self, link: Link) -> Pin:
+        """All that follows goes over this link."""
+        self.pinned = link
+        return Pin(link)
+
+    def rest(self, link: Link, seconds: float) -> list[Action]:
+        """A link without a request, for so long at most; a later request need not take this back."""
+        name = f"link-{link.number}"
+        self._by_deadline[name] = link
+        return [Idle(link), SetDeadline(name, seconds)]
+
+    def rested(self, name: str) -> Link | None:
+        """The link that this deadline is for, or None where it is gone already."""
+        return self._by_deadline.get(name)
+
+    def forget(self, link: Link) -> None:
+        """That link is gone."""
+        self._by_deadline.pop(f"link-{link.number}", None)
+
+    def drop(self, link: Link) -> list[Action]:
+        """Close a link that is of no use any more."""
+        self.forget(link)
+        return [Close(BACKEND, link=link)]

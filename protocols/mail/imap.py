@@ -1,0 +1,33 @@
+"""IMAP (RFC 9051): the server greets with ``* OK``; a client that cannot be served is told ``* BYE``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from exproxy.protocol import Protocol
+from protocols.mail.greeting import ServerFirst
+
+
+class Imap(ServerFirst):
+    """One IMAP client, until it and its server are joined."""
+
+    def greeted(self, lines: Sequence[bytes]) -> bool | None:
+        """``* OK …`` or ``* PREAUTH …`` (RFC 9051 7.1); ``* BYE`` is a refusal."""
+        return lines[0].upper().split(b" ")[:2] in ([b"*", b"OK"], [b"*", b"PREAUTH"])
+
+    def refusal(self) -> bytes:
+        """``* BYE`` in place of a greeting (RFC 9051 7.1.5) with UNAVAILABLE (RFC 5530 3)."""
+        name = self.service.host_name.encode("ascii", "replace")
+        return b"* BYE [UNAVAILABLE] %b Service not available, try again later\r\n" % name
+
+
+plugin = Protocol(
+    name="imap",
+    summary="IMAP: relayed after a good greeting, refused with * BYE",
+    conversation=Imap,
+    default_ports={143: "none", 993: "implicit"},
+    tls_modes=("none", "implicit", "passthrough"),
+    # A server ends an inactive connection after 30 minutes at the earliest (RFC 9051 5.4), and should be
+    # the one to do it; a client in IDLE speaks every 29.
+    defaults={"check": "imap", "timeouts": {"idle": "31m"}},
+)

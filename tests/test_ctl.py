@@ -1,0 +1,78 @@
+"""exproxyctl."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+from click.testing import CliRunner, Result
+from twisted.trial.unittest import SynchronousTestCase
+
+from exproxy import __version__
+from exproxy.ctl import main
+
+GOOD = "servers: {a: 192.0.2.1}\nservices: {s: {protocol: tcp, listen: 25}}\n"
+
+
+class CtlTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        holder = tempfile.TemporaryDirectory(prefix="exproxy-ctl-")
+        self.addCleanup(holder.cleanup)
+        self.file = Path(holder.name, "exproxy.yaml")
+
+    def run_with(self, *arguments: str) -> Result:
+        return CliRunner().invoke(main, arguments)
+
+    def check(self, text: str, *arguments: str) -> Result:
+        self.file.write_text(text)
+        return self.run_with("check", os.fspath(self.file), *arguments)
+
+    def test_version(self) -> None:
+        """The version is told."""
+        self.assertEqual(self.run_with("--version").output, f"exproxyctl {__version__}\n")
+
+    def test_good(self) -> None:
+        """A good file is said to be good, with 0."""
+        result = self.check(GOOD)
+        self.assertEqual((result.exit_code, result.output), (0, f"{self.file}: configuration OK\n"))
+
+    def test_warnings(self) -> None:
+        """Warnings are shown, and are no failure."""
+        result = self.check(GOOD + "groups: {g: {}}\n")
+        self.assertEqual(result.exit_code, 0)
+        self.assertIn("warning: groups.g", result.output)
+        self.assertTrue(result.output.endswith(f"{self.file}: configuration OK, 1 warning\n"))
+
+    def test_bad(self) -> None:
+        """A bad file ends with 1 and the count of errors."""
+        result = self.check(GOOD + "nonsense: 1\n")
+        self.assertEqual(result.exit_code, 1)
+        self.assertIn("error: nonsense: unknown option", result.output)
+        self.assertTrue(result.output.endswith(f"1 error in {self.file}\n"))
+
+    def test_json(self) -> None:
+        """Programs get JSON, good or bad."""
+        bad = self.check(GOOD + "nonsense: 1\n", "--format", "json")
+        self.assertEqual((bad.exit_code, json.loads(bad.output)["problems"][0]["path"]), (1, "nonsense"))
+        good = self.check(GOOD, "--format", "json")
+        self.assertEqual(
+            (good.exit_code, json.loads(good.output)),
+            (0, {"file": os.fspath(self.file), "valid": True, "problems": []}),
+        )
+
+    def test_usage(self) -> None:
+        """Wrong usage is 2."""
+        self.assertEqual(self.run_with("chekc").exit_code, 2)
+        self.assertEqual(self.check(GOOD, "--format", "xml").exit_code, 2)
+
+    def test_missing_file(self) -> None:
+        """A file that is not there is an invalid configuration."""
+        result = self.run_with("check", "/nowhere/at/all.yaml")
+        self.assertEqual(result.exit_code, 1)
+        self.assertIn("cannot be read: No such file or directory", result.output)
+
+    def test_schema(self) -> None:
+        """The schema is JSON."""
+        self.assertIn("$defs", json.loads(self.run_with("schema").output))
