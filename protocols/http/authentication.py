@@ -17,6 +17,8 @@ _CHALLENGE = re.compile(rb"\n(?:www|proxy)-authenticate:(?:[^\r]*,)?[\t ]*(?:" +
 
 def logs_in(head: RequestHead) -> bool:
     """Whether the request carries a token that belongs to its connection."""
+    if b"authorization:" not in head.low:
+        return False
     values = head.values(b"authorization") + head.values(b"proxy-authorization")
     return any(value.lower().startswith(_SCHEMES) for value in values)
 
@@ -25,4 +27,5 @@ def binds(head: ResponseHead) -> bool:
     """Whether the answer begins or continues a log-in of the connection, or says that it is done."""
     if head.status in (401, 407) and _CHALLENGE.search(head.low):
         return True
-    return (head.get(b"persistent-auth") or b"").lower() == b"true"
+    said = head.get(b"persistent-auth")
+    return said is not None and said.lower() == b"true"

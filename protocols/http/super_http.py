@@ -10,6 +10,8 @@ nothing but keyed digests gets into a table.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -37,6 +39,8 @@ NO_COOKIE_AGENTS = (
 )
 _COOKIE_NAME = r"^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$"
 _UNFIT = re.compile(r"[^!#$%&'*+\-.^_`|~0-9A-Za-z]")
+# Bytes of a User-Agent that are looked at; the same few come again and again.
+_AGENT = 512
 _PREFIXES = ("__Host-", "__Secure-")
 Text: TypeAlias = Annotated[str, Field(min_length=1)]
 
@@ -121,7 +125,10 @@ class SuperHttp:
         self.cookie = options.cookie_name(keys.group)
         self._ours = re.compile(rb"(?:^|;)[\t ]*" + re.escape(self.cookie) + rb"[\t ]*=[\t ]*\"?([^;\"\t ]*)")
         self._no_path = _any_of(options.no_cookie_paths, r"(?:{})(?:[/;]|$)", strip="/")
-        self._no_agent = _any_of(options.no_cookie_agents, "{}")
+        no_agent = _any_of(options.no_cookie_agents, "{}")
+        self._no_cookie_agent: Callable[[bytes], bool] = lru_cache(maxsize=1024)(
+            lambda agent: no_agent is not None and no_agent.search(agent) is not None
+        )
         secure = b"; Secure" if options.secure else b""
         same_site = options.same_site.encode("ascii")
         self._attributes = b"; Path=/; HttpOnly; SameSite=" + same_site + secure
@@ -136,13 +143,14 @@ class SuperHttp:
         head = facts.get(RequestHead)
         if head is None:
             return ()
-        named = tuple(Named(self._servers[token]) for token in self._shown(head))
-        return named + self._fingerprint(facts, head)
+        shown = self._shown(head)
+        named = tuple([Named(self._servers[token]) for token in shown])
+        return named + self._fingerprint(facts, head, shown)
 
     def remember(self, facts: Facts) -> tuple[Key, ...]:
         """See IPersistence."""
         head = facts.get(RequestHead)
-        return () if head is None else self._fingerprint(facts, head)
+        return () if head is None else self._fingerprint(facts, head, self._shown(head))
 
     # -- IMarker ---------------------------------------------------------------------
 
@@ -150,9 +158,9 @@ class SuperHttp:
         """See IMarker: a session cookie, new where the client has none, a forged one or another server's."""
         head = facts.get(RequestHead)
         token = self._tokens.get(server)
-        if head is None or token is None or not self._may_have_cookie(facts, head):
+        if head is None or token is None or token in self._shown(head):
             return None
-        if token in self._shown(head):
+        if not self._may_have_cookie(facts, head):
             return None
         return self.cookie + b"=" + token + self._attributes
 
@@ -173,16 +181,16 @@ class SuperHttp:
             if scheme is None or scheme.name != "https":
                 return False
         agent = head.get(b"user-agent")
-        if not agent or (self._no_agent is not None and self._no_agent.search(agent)):
+        if not agent or self._no_cookie_agent(agent[:_AGENT]):
             return False
         return self._no_path is None or self._no_path.match(head.path) is None
 
-    def _fingerprint(self, facts: Facts, head: RequestHead) -> tuple[Key, ...]:
-        """What tells this client from others without a cookie; nothing where a cookie will do that."""
+    def _fingerprint(self, facts: Facts, head: RequestHead, shown: list[bytes]) -> tuple[Key, ...]:
+        """What tells a client without our cookie from others; nothing where it can be given one."""
         user = basic_user(head)
         if user is not None:
             return (self._keys.digest("user", user.encode()),)
-        if self._may_have_cookie(facts, head):
+        if shown or self._may_have_cookie(facts, head):
             return ()
         source = facts.get(Source)
         host = "" if source is None else source.host

@@ -123,9 +123,7 @@ class World:
             for server in self.servers
         ]
         self.pool = Pool("test", backends, RoundRobin(), strategy, MemoryStore(reactor), reactor)
-        self.port = reactor.listenTCP(
-            0, SessionFactory(self.service, conversation), interface="127.0.0.1"
-        )
+        self.port = reactor.listenTCP(0, SessionFactory(self.service, conversation), interface="127.0.0.1")
         self.number = self.port.getHost().port
         self.service.ports[self.number] = Port("implicit" if client_tls else "none", self.pool, tls)
         self.clients: list[Far] = []
