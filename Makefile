@@ -22,7 +22,7 @@ $(VENV)/.dev: setup.cfg pyproject.toml
 
 # Two simulated Exchange servers, exproxy before them, clients, and a table of who is served by whom.
 demo: $(VENV)/.run
-	mkdir -p demo
+	mkdir -p demo && rm -f demo/twistd.log
 	$(BIN)/twistd -n --pidfile= --logfile=demo/twistd.log exproxy --demo -c etc/lab.yaml; rc=$$?; test $$rc -eq 0 -o $$rc -ge 128
 
 test: $(VENV)/.test

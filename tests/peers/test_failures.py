@@ -1,0 +1,163 @@
+"""Real servers killed, frozen and restarted behind exproxy: clients go elsewhere, and the log tells why."""
+
+from __future__ import annotations
+
+import imaplib
+import smtplib
+import socket
+import time
+from collections.abc import Callable
+
+from tests.peers.kit.case import PeerCase
+from tests.peers.kit.proxy import Exproxy, reference
+from tests.peers.kit.server import PUBLIC, Server
+from tests.peers.kit.site import PROXY
+
+# fall x interval of the kit's quick health settings, one check's timeout, and room for a slow machine.
+SOON = 3 * 0.5 + 0.4 + 3.0
+# No client may wait longer than this for whatever end it meets.
+ENDLESS = 12.0
+
+
+class FailureCase(PeerCase):
+    """Two servers of a kind, an exproxy before them, and a client that says who serves it."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        text = reference(self.site).replace("slow-ramp: 300s", "slow-ramp: 0s")
+        text = text.replace("defaults:\n", "defaults:\n  timeouts: {connect: 1s, greeting: 1s, grace: 1s}\n")
+        self.proxy = Exproxy(self.site, text)
+        self.proxy.start()
+        self.addCleanup(self._stopped)
+
+    def _stopped(self) -> None:
+        self.proxy.stop()
+        self.assertNotIn("Traceback", self.proxy.log_text())
+
+    def ask(self, client: Callable[[], str]) -> str:
+        """A client's answer, in the namespace, in time; what is no answer is a text as well."""
+        begun = time.monotonic()
+        try:
+            with self.site.namespace.entered():
+                answer = client()
+        except (OSError, EOFError, imaplib.IMAP4.error, smtplib.SMTPException) as error:
+            answer = f"failed: {error}"
+        self.assertLess(time.monotonic() - begun, ENDLESS, answer)
+        return answer
+
+    def until(self, client: Callable[[], str], good: Callable[[list[str]], bool], patience: float) -> None:
+        """Ask until the last four answers are good."""
+        deadline = time.monotonic() + patience
+        answers: list[str] = []
+        while True:
+            answers = [*answers[-3:], self.ask(client)]
+            if len(answers) == 4 and good(answers):
+                return
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{answers}\n{self.proxy.log_tail()}")
+
+    def suffer(self, ex1: Server, client: Callable[[], str], service: str) -> None:
+        """Kill, restart, freeze, thaw ex1; its clients are served by ex2 soon, and by both again."""
+
+        def only_ex2(answers: list[str]) -> bool:
+            return all("ex2" in answer for answer in answers)
+
+        def both(answers: list[str]) -> bool:
+            text = " ".join(answers)
+            return "ex1" in text and "ex2" in text and "failed" not in text
+
+        self.until(client, both, SOON)
+        for hurt, heal in ((ex1.kill, ex1.start), (ex1.freeze, ex1.thaw)):
+            start = len(self.proxy.log_text())
+            hurt()
+            self.until(client, only_ex2, SOON + ENDLESS)
+            self.proxy.await_log(f"Server {service}/l12ex1 is DOWN, reason: ", start=start)
+            heal()
+            self.proxy.await_log(f"Server {service}/l12ex1 is UP, reason: ", start=start)
+            self.until(client, both, SOON)
+
+
+class MailFailureTests(FailureCase):
+    """IMAP at Dovecot, SMTP at Postfix."""
+
+    needs = ("dovecot", "postfix")
+
+    def test_imap(self) -> None:
+        """A dead or frozen Dovecot is passed over by every new client."""
+
+        def client() -> str:
+            with imaplib.IMAP4(PROXY, 143, timeout=10) as imap:
+                return imap.welcome.decode()
+
+        self.suffer(self.site.dovecot["ex1"], client, "imap:143")
+
+    def test_smtp(self) -> None:
+        """A dead or frozen Postfix is passed over by every new client."""
+
+        def client() -> str:
+            smtp = smtplib.SMTP(timeout=10)
+            try:
+                _, greeting = smtp.connect(PROXY, 25)
+                return greeting.decode()
+            finally:
+                smtp.close()
+
+        self.suffer(self.site.postfix["ex1"], client, "smtp:25")
+
+    def test_both_dead(self) -> None:
+        """With no server left a client is refused in IMAP's words, at once."""
+        for server in self.site.dovecot.values():
+            server.kill()
+        self.proxy.await_log("imap:143 has no server available!")
+        with self.site.namespace.entered(), socket.create_connection((PROXY, 143), timeout=10) as client:
+            data = client.recv(1000)
+        self.assertTrue(data.startswith(b"* BYE "), data)
+        self.assertNotIn(b"ex1", data)
+
+
+class WebFailureTests(FailureCase):
+    """HTTPS at nginx."""
+
+    needs = ("nginx", "curl")
+
+    def test_https(self) -> None:
+        """A dead or frozen web server is passed over; nobody gets a traceback or waits for ever."""
+
+        def client() -> str:
+            done = self.site.clients.curl(
+                "--resolve", f"{PUBLIC}:443:{PROXY}", "-A", "Mozilla/5.0", f"https://{PUBLIC}/owa/"
+            )
+            return done.out if done.code == 0 else f"failed: {done.err}"
+
+        self.suffer(self.site.nginx["ex1"], client, "exchange-https")
+
+    def test_both_dead(self) -> None:
+        """With no server left a client gets 503 and when to come again."""
+        for server in self.site.nginx.values():
+            server.kill()
+        self.proxy.await_log("exchange-https has no server available!")
+        done = self.site.clients.curl("-i", "--resolve", f"{PUBLIC}:443:{PROXY}", f"https://{PUBLIC}/owa/")
+        self.assertIn("503", done.out.split("\n")[0])
+        self.assertIn("retry-after", done.out.lower())
+        self.assertNotIn("Traceback", done.out)
+
+
+class RpcFailureTests(FailureCase):
+    """MSRPC at Samba."""
+
+    needs = ("samba", "rpcclient")
+
+    def test_rpc(self) -> None:
+        """When a server's RPC dies its clients move, together, to the other one and work there."""
+        done = self.site.clients.rpcclient(PROXY)
+        self.assertEqual(done.code, 0, done)
+        first = self.proxy.await_access(lambda r: r["service"] == "exchange-rpc" and r["server"], 1)[0]
+        name = "ex1" if first["server"] == "l12ex1" else "ex2"
+        self.site.samba[name].kill()
+        self.proxy.await_log(f"Server exchange-rpc/l12{name} is DOWN")
+        done = self.site.clients.rpcclient(PROXY)
+        self.assertEqual(done.code, 0, done)
+        records = self.proxy.await_access(lambda r: r["service"].startswith("exchange-") and r["server"], 4)
+        later = {r["server"] for r in records if r["persistence"] in ("moved", "hit")} - {first["server"]}
+        self.assertEqual(len(later), 1)
+        self.assertIn("moved", [r["persistence"] for r in records])
