@@ -186,7 +186,7 @@ class ScriptTests(SynchronousTestCase):
 
     def test_words_of_actions(self) -> None:
         """Every action that a conversation of lines asks for has its line; others are their repr."""
-        said = [
+        said: list[tuple[actions.Action, str]] = [
             (actions.Pick(facts(), "owa"), "pick owa"),
             (actions.ToBackend(b"a\r\nb\r\n"), "server: a\n-> server: b"),
             (actions.ToClient(b"a\r\nb"), "client: a\n-> client (no line end): b"),
@@ -407,6 +407,7 @@ class CheckProtocolTests(SynchronousTestCase):
             self.assertIn(word, self._wrong(Polite, **changes))
 
 
+@implementer(IScheduling)
 class Backwards:
     """A scheduling: the last first. The flaws are for the tests."""
 
@@ -414,7 +415,7 @@ class Backwards:
         self.flaw = flaw
         self.asked = 0
 
-    def order(self, candidates: Sequence[Candidate], known: Facts) -> Iterable[Candidate]:
+    def order(self, candidates: Sequence[Candidate], facts: Facts) -> Iterable[Candidate]:
         self.asked += 1
         found = list(reversed(candidates))
         if self.flaw == "loses":
@@ -425,9 +426,6 @@ class Backwards:
 
     def taken(self, candidate: Candidate) -> None:
         """Nothing to advance."""
-
-
-implementer(IScheduling)(Backwards)
 
 
 class CheckSchedulingTests(SynchronousTestCase):
@@ -456,16 +454,16 @@ class BySource:
         self.flaw = flaw
         self.count = 0
 
-    def candidates(self, known: Facts) -> Any:
+    def candidates(self, facts: Facts) -> Any:
         self.count += 1
         salt = b"%d" % self.count if self.flaw == "counts" else b""
-        found = (self.keys.digest("source", known[Source].host.encode(), salt),)
+        found = (self.keys.digest("source", facts[Source].host.encode(), salt),)
         return list(found) if self.flaw == "lists" else found
 
-    def remember(self, known: Facts) -> tuple[Key, ...]:
-        return (self.keys.digest("other", b""),) if self.flaw == "forgets" else self.candidates(known)
+    def remember(self, facts: Facts) -> tuple[Key, ...]:
+        return (self.keys.digest("other", b""),) if self.flaw == "forgets" else self.candidates(facts)
 
-    def observe(self, known: Facts, observation: object) -> tuple[Key, ...]:
+    def observe(self, facts: Facts, observation: object) -> tuple[Key, ...]:
         return () if self.flaw == "learns nothing" else (self.keys.digest("seen"),) * (observation == 7)
 
 
@@ -479,8 +477,8 @@ class BySourcePlugin:
     needs: tuple[type, ...] = ()
     uses: tuple[type, ...] = (Source,)
 
-    def strategy(self, options: Any, my_keys: IKeys) -> BySource:
-        return BySource(my_keys, self.flaw)
+    def strategy(self, options: Any, keys: IKeys) -> BySource:
+        return BySource(keys, self.flaw)
 
 
 class CheckPersistenceTests(SynchronousTestCase):

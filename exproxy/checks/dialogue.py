@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 from zope.interface import implementer
 
-from exproxy.actions import Action, Drain, Fail, Outcome, Pass, ToBackend
+from exproxy.actions import Action, Fail, Outcome, Pass, ToBackend
 from exproxy.events import Connected, Data, Eof, Event, Lost
 from exproxy.interfaces import IConversation
 
@@ -119,6 +119,3 @@ def seen(answer: bytes) -> str:
     """The first line of an answer, made fit for a log: printable, and at most 100 characters."""
     line = answer.split(b"\n", 1)[0].rstrip(b"\r")[:100].decode("ascii", "replace")
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line)
-
-
-__all__ = ["Dialogue", "Drain", "Expect", "Fail", "LARGEST", "Pass", "Reading", "Send", "Step", "seen"]

@@ -47,6 +47,11 @@ class Answer:
             and not isinstance(self._body, UntilCloseBody)
         )
 
+    @property
+    def until_close(self) -> bool:
+        """Whether the body has no other end than that of the connection."""
+        return isinstance(self._body, UntilCloseBody)
+
     def feed(self, data: bytes) -> tuple[list[ResponseHead], bytes]:
         """The heads that have become whole, and the bytes of the body that go on.
 

@@ -253,11 +253,12 @@ class Conversation:
         if reason == "closed" and not answer.done and answer.ended():
             return self._flow(self._answered(exchange))
         if exchange.begun:
-            return self._hang_up(f"server {reason} before the end")
+            return self._broken_off(exchange, f"server {reason} before the end")
         pinned = self._upstream.pinned is not None
         if exchange.repeatable and not pinned:
             exchange.repeat()
-            return [Retry(f"kept-alive connection {reason}", blame=False)]
+            # Without blame: else a request that servers choke on could take them all DOWN.
+            return [Retry(f"server {reason} before its answer", blame=False)]
         if answer.untouched and (exchange.reused or pinned):
             return self._hang_up(f"server {reason} a kept-alive connection")
         return self._refuse(502, f"server {reason} before its answer")
@@ -321,6 +322,11 @@ class Conversation:
             Record(fields),
             Hangup(f"{status}: {reason}"),
         ]
+
+    def _broken_off(self, exchange: Exchange, reason: str) -> list[Action]:
+        """The rest of an answer will not come; where only the end would tell the client, it is a reset."""
+        self._over = True
+        return [Record(exchange.record()), Hangup(reason, abort=exchange.answer.until_close)]
 
     def _hang_up(self, reason: str) -> list[Action]:
         exchange = self._exchange

@@ -90,14 +90,15 @@ class Exchange:
     def opening(self, link: Link, reused: bool) -> bytes:
         """All that is there for the link that was found: the head as it goes on, and what came after it.
 
-        It is kept where it could be sent once more: a connection that was kept alive may end as the
-        request goes out, which says nothing of whether the request was heard (RFC 9112 9.3.1).
+        It is kept where it could be sent once more: an idempotent request whose connection ends before
+        any answer does no harm twice, whether the connection was kept alive or the server died
+        (RFC 9112 9.3.1).
         """
         opening = self._kept
         assert opening is not None
         self.link = link
         self.reused = reused
-        if not reused or self._repeated or not self.head.idempotent or len(opening) > self._room:
+        if self._repeated or not self.head.idempotent or len(opening) > self._room:
             self._kept = None
         return opening
 

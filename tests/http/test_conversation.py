@@ -18,9 +18,9 @@ from exproxy.actions import (
     ToBackend,
     ToClient,
 )
-from exproxy.events import Data, Draining, Eof, Lost
+from exproxy.events import Data, Draining, Eof, Lost, Secured
 from exproxy.interfaces import IConversation
-from exproxy.model import BACKEND, CLIENT, Source
+from exproxy.model import BACKEND, CLIENT, TLS, Source
 from exproxy.testing import every_split, service
 from protocols.http.conversation import AWAITED, Conversation
 from protocols.http.head import RequestHead
@@ -48,6 +48,20 @@ class OneRequestTests(SynchronousTestCase):
     def test_interface(self) -> None:
         """It is a conversation."""
         self.assertTrue(verifyObject(IConversation, Conversation(service(), counted())))
+
+    def test_repr(self) -> None:
+        """Its repr shows where it is."""
+        talk = Talk()
+        self.assertEqual(repr(talk.conversation), "<http awaiting a request, 0 bytes ahead>")
+        talk.says(GET + b"ab")
+        talk.meets()
+        self.assertIn("<http GET over Link(", repr(talk.conversation))
+        talk.on(Lost(CLIENT, "closed"))
+        self.assertTrue(repr(talk.conversation).startswith("<http"))
+
+    def test_strange_event(self) -> None:
+        """An event of no concern is answered by nothing."""
+        self.assertEqual(Talk().on(Secured(CLIENT, TLS("TLSv1.3"))), [])
 
     def test_begin_waits(self) -> None:
         """The client speaks first; its silence is borne for the keep-alive time."""
@@ -440,6 +454,13 @@ class EndTests(SynchronousTestCase):
         actions = talk.answers(OK)
         self.assertTrue(to_client(actions).endswith(b"hello"))
         self.assertEqual(kinds(actions)[-1], "Hangup")
+
+    def test_half_close_in_the_answer(self) -> None:
+        """A client that ends its side inside its answer gets the rest of it, and then the end."""
+        talk = Talk()
+        talk.exchanges(GET, OK[:-1])
+        self.assertEqual(talk.on(Eof(CLIENT)), [])
+        self.assertEqual(kinds(talk.answers(OK[-1:])), ["ToClient", "Record", "Hangup"])
 
     def test_half_close_inside(self) -> None:
         """A client that ends inside a head, a body, or between requests is gone."""

@@ -156,10 +156,14 @@ class BackendTests(SynchronousTestCase):
             self.assertEqual(recorded(actions)["status"], 502)
 
     def test_lost_on_a_fresh_link(self) -> None:
-        """A new connection that ends without an answer is 502: the request may have killed it."""
+        """A new connection that ends without an answer: an idempotent request is sent once more, then 502."""
         for end in (Lost(BACKEND, "closed", ONE), Lost(BACKEND, "reset", ONE), Eof(BACKEND, ONE)):
             talk = Talk()
             talk.says(GET)
+            talk.meets()
+            [again] = talk.on(end)
+            self.assertIsInstance(again, Retry)
+            self.assertFalse(again.blame)
             talk.meets()
             self.assertEqual(status(talk.on(end)), 502)
 

@@ -246,6 +246,13 @@ class FingerprintTests(SynchronousTestCase):
         self.assertEqual([one] * 3, others)
         self.assertNotEqual([one], self.keys_of(known(asking(basic("bob")))))
 
+    def test_latin_name(self) -> None:
+        """A name that is not UTF-8 is a name nevertheless; one beyond all measure is none."""
+        latin = b"Authorization: Basic " + base64.b64encode("jürgen:x".encode("latin-1"))
+        one, two = self.keys_of(known(asking(latin)), known(asking(basic("JÜRGEN"))))
+        self.assertEqual(one, two)
+        self.assertEqual(strategy().candidates(known(asking(basic("a" * 1025)))), ())
+
     def test_no_secret_digested(self) -> None:
         """No password and no token takes part in a key."""
         seen = FakeKeys()
