@@ -42,6 +42,8 @@ class Dispatch:
         self.facts = facts
         self.avoiding: set[str] = set()
         self.tries = 0
+        # Tries that do not count: nobody had failed.
+        self.pardoned = 0
         self._linked = linked
         self._reused = reused
         self._unavailable = unavailable
@@ -53,7 +55,7 @@ class Dispatch:
         """Choose and connect. Call it again to choose among the others (redispatch)."""
         self._links = links
         self._pinned = pinned
-        if self.tries > self._service.retries:
+        if self.tries - self.pardoned > self._service.retries:
             self._unavailable(f"gave up after {self.tries} servers")
             return
         self.tries += 1

@@ -75,6 +75,7 @@ class ExproxyService(Service):
             self._open_event_log()
         except OSError as error:
             self._unbind()
+            self.access_log.close()
             raise ConfigurationError(f"cannot write a log: {error}") from None
         except ConfigurationError:
             self._unbind()
@@ -167,9 +168,13 @@ class ExproxyService(Service):
         if self.lab is not None:
             await self.lab.stop()
         self.access_log.close()
+        self._close_event_log()
+
+    def _close_event_log(self) -> None:
         if self._event_log is not None:
             globalLogPublisher.removeObserver(self._event_log)
-            if self._event_file is not sys.stdout:
+            self._event_log = None
+            if self.config.event_log != "stdout":
                 self._event_file.close()
 
     def _drained(self, built: Built) -> Deferred[None]:
@@ -192,6 +197,17 @@ class ExproxyService(Service):
             empty.callback(None)
         return empty
 
+    def reopen_logs(self) -> None:
+        """After a rotation: go on in new files."""
+        try:
+            self.access_log.reopen()
+            if self._event_log is not None:
+                self._close_event_log()
+                self._open_event_log()
+        except OSError as error:
+            self.log.error("a log cannot be opened again: {error}", error=error)
+        self.log.info("SIGHUP: the logs were reopened; a changed configuration is read at the next start")
+
     def cut(self) -> None:
         """Drop every connection now."""
         for built in self.built:
@@ -203,7 +219,8 @@ class ExproxyService(Service):
         self._sockets.clear()
 
     def _catch_signals(self) -> None:
-        """Twisted's own handler ignores a second SIGTERM; ours stops at once then."""
+        """Twisted's own handler ignores a second SIGTERM; ours stops at once then. SIGHUP would kill."""
+        signal.signal(signal.SIGHUP, lambda number, frame: self.reactor.callFromThread(self.reopen_logs))
         for number in (signal.SIGTERM, signal.SIGINT):
             previous = signal.getsignal(number)
             if callable(previous):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from exproxy.config.document import Document
 from exproxy.config.draft import Draft
@@ -19,6 +20,7 @@ class Member:
     servers: tuple[str, ...]
     group: str
     where: Where
+    persistence: tuple[str, Any] = ("", None)
 
 
 def servers(draft: Draft, named: list[str] | None, where: Where) -> tuple[str, ...]:
@@ -66,6 +68,12 @@ def groups(draft: Draft, members: Iterable[Member]) -> None:
         leader = first.setdefault(member.group, member)
         if leader.servers != member.servers:
             draft.document.error(member.where, _different(member, leader))
+        if leader.persistence[0] == member.persistence[0] and leader.persistence != member.persistence:
+            draft.document.warn(
+                member.where,
+                f"{leader.service!r} is in group {member.group!r} with other options of {member.persistence[0]}, "
+                "so the two may not recognise each other's clients",
+            )
     for name in draft.groups_named:
         if name in (draft.file.services or {}):
             text = "is the name of a service too, whose memory would be the same; choose another"

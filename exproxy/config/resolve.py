@@ -60,8 +60,14 @@ def resolve(
 
 def _members(services: list[Service]) -> list[Member]:
     return [
-        Member(one.name, one.servers, one.group, one.group_where) for one in services if one.group is not None
+        Member(one.name, one.servers, one.group, one.group_where, _remembering(one))
+        for one in services
+        if one.group is not None
     ]
+
+
+def _remembering(one: Service) -> tuple[str, object]:
+    return (one.persistence.name, one.persistence.options) if one.persistence else ("", None)
 
 
 def _admin(found: Draft) -> list[Placed]:

@@ -114,6 +114,12 @@ class GroupTests(ReadingTestCase):
         )
         self.assertEqual(self.messages(self.text(", servers: [b, a]", ", servers: [a, b]")), [])
 
+    def test_different_options(self) -> None:
+        """Two masks in one group is a warning: what one service remembers the other does not find."""
+        text = self.text().replace("mask: 24", "mask: 16", 1)
+        [warning] = self.config(text).warnings
+        self.assertIn("with other options of source-ip", warning.message)
+
     def test_unknown(self) -> None:
         """An unknown group is told; and that nobody uses the other one."""
         found = self.messages(self.text(group="mapo"))
