@@ -9,10 +9,12 @@ import json
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
 
 FLUSH_SECONDS = 0.5
 FLUSH_LINES = 512
@@ -27,12 +29,19 @@ def timestamp(seconds: float) -> str:
 
 
 class AccessLog:
-    """Where records go: a path, ``"stdout"`` or ``"stderr"``; None keeps none."""
+    """Where records go: a path, ``"stdout"`` or ``"stderr"``; None keeps none.
+
+    What cannot be written (a full disk, a reader that went away) is lost, and said once: no connection
+    fails for the sake of its record.
+    """
+
+    log = Logger()
 
     def __init__(self, clock: IReactorTime, destination: str | Path | None) -> None:
         self._clock = clock
         self._destination = destination
         self._file: IO[str] | None = None
+        self._failing = False
         self._lines: list[str] = []
         self._call: IDelayedCall | None = None
 
@@ -41,7 +50,8 @@ class AccessLog:
         if self._destination in ("stdout", "stderr"):
             self._file = sys.stdout if self._destination == "stdout" else sys.stderr
         elif self._destination is not None:
-            self._file = open(self._destination, "a", encoding="utf-8")  # noqa: SIM115  # closed in close()
+            # Half a surrogate pair, from a client's name for itself, must not cost its neighbours' lines.
+            self._file = open(self._destination, "a", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
 
     def reopen(self) -> None:
         """After a rotation: write what there is to the old file, then open the new one."""
@@ -66,12 +76,23 @@ class AccessLog:
             self._call = None
         if self._lines and self._file is not None:
             lines, self._lines = self._lines, []
-            self._file.write("\n".join(lines) + "\n")
-            self._file.flush()
+            try:
+                self._file.write("\n".join(lines) + "\n")
+                self._file.flush()
+            except (OSError, ValueError) as error:
+                if not self._failing:
+                    self.log.error(
+                        "the access log cannot be written, its lines are lost: {why}", why=str(error)
+                    )
+                self._failing = True
+            else:
+                self._failing = False
 
     def close(self) -> None:
         """Write what is queued and let the file go; idempotent."""
         self.flush()
-        if self._file is not None and self._file not in (sys.stdout, sys.stderr):
-            self._file.close()
+        # Not by sys.stdout's identity: twistd puts its own log there after open().
+        if self._file is not None and self._destination not in ("stdout", "stderr"):
+            with suppress(OSError):
+                self._file.close()
         self._file = None

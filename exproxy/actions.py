@@ -157,9 +157,14 @@ class Close:
 
 @dataclass(frozen=True, slots=True)
 class Hangup:
-    """Close everything, after what was written. ``reason`` goes into the access log."""
+    """Close everything, after what was written. ``reason`` goes into the access log.
+
+    ``abort`` resets the client's connection instead, so that it can tell a broken answer from a
+    whole one where only the end would say so.
+    """
 
     reason: str = ""
+    abort: bool = False
 
 
 @dataclass(frozen=True, slots=True)

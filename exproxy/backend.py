@@ -1,4 +1,4 @@
-"""One real server as one pool sees it."""
+"""One real server as one pool sees it, and the leases that count its links."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from zope.interface import implementer
 
 from exproxy.health import Health
 from exproxy.interfaces import IBackend, ILease
-from exproxy.model import Candidate, Key
+from exproxy.model import Key
 from exproxy.ramp import share
 
 
@@ -17,7 +17,8 @@ class Backend:
     """Address, weight, limit, health, the operator's wish, and what it carries.
 
     ``host`` is None until its name is resolved. ``operator`` is ready, drain or maint. ``limit``
-    is the most links, None without one. ``links`` counts leases, ``load`` requests in flight.
+    is the most links, None without one. ``links`` counts leases, ``load`` requests in flight, a
+    link that has not carried its first one yet counting as one.
     """
 
     def __init__(
@@ -46,8 +47,6 @@ class Backend:
         self.load = 0
         self.total = 0
         self.ramping = ramping
-        # Turns that a ramping server has saved up; see Pool._paced.
-        self.credit = 0.0
         self.leases: dict[Lease, None] = {}
 
     def __repr__(self) -> str:
@@ -87,50 +86,94 @@ class Backend:
         """Whether its limit is reached."""
         return self.limit is not None and len(self.leases) >= self.limit
 
-    def candidate(self, now: float, ramp: float) -> Candidate:
-        """What a scheduling sees of it at the clock's ``now``."""
-        weight = float(self.weight)
-        if self.ramping is not None:
-            part = share(now - self.ramping, ramp)
-            if part >= 1.0:
-                self.ramping = None
-            weight *= part
-        return Candidate(self.server, weight, self.load)
+    def part(self, now: float, ramp: float) -> float:
+        """The part of its weight that counts at the clock's ``now``: 1, or less during its ramp."""
+        if self.ramping is None:
+            return 1.0
+        part = share(now - self.ramping, ramp)
+        if part >= 1.0:
+            self.ramping = None
+        return part
+
+    def become(self, other: Backend) -> None:
+        """Take over what a new configuration says of this server; counts and states stay."""
+        self.name, self.weight, self.limit, self.backup = other.name, other.weight, other.limit, other.backup
+        self.health.retune(other.health)
+        if other.host is not None:
+            self.host = other.host
 
 
 @implementer(ILease)
 class Lease:
-    """One link's count. ``keys`` are what its client is bound by; ``cut(reason)`` is set by whoever
-    owns the link, and ends it at once."""
+    """One link's count.
 
-    __slots__ = ("_released", "backend", "cut", "keys")
+    ``cut(reason)`` is set by whoever owns the link, and ends it at once. ``condemned`` says why the
+    link must end, or None; where it is set before ``cut`` is, the owner looks at it and ends the link.
+    ``keys`` are what its client is bound by.
+    """
 
-    def __init__(
-        self, backend: Backend, released: Callable[[Backend], None], keys: tuple[Key, ...] = ()
-    ) -> None:
+    __slots__ = ("_holds", "_released", "_requests", "_untouched", "backend", "condemned", "cut", "keys")
+
+    def __init__(self, backend: Backend, released: Callable[[Lease], None]) -> None:
+        """``released(lease)`` is called once, at the end."""
         self.backend = backend
-        self.keys = keys
+        self.keys: tuple[Key, ...] = ()
         self.cut: Callable[[str], None] | None = None
-        self._released: Callable[[Backend], None] | None = released
+        self.condemned: str | None = None
+        self._holds: list[Callable[[], None]] = []
+        self._released: Callable[[Lease], None] | None = released
+        # The link to come counts as a request from the choice on: a server that is slow to connect
+        # would look idle otherwise, and be given everybody.
+        self._requests = 1
+        self._untouched = True
         backend.leases[self] = None
+        backend.load += 1
         backend.total += 1
+
+    def __repr__(self) -> str:
+        state = "released" if self._released is None else f"requests={self._requests}"
+        return f"<Lease {self.backend.name} {state}>"
 
     def busy(self) -> Callable[[], None]:
         """See ILease."""
-        backend, ended = self.backend, False
-        backend.load += 1
+        ended = self._released is None
+        if self._untouched:
+            self._untouched = False
+        elif not ended:
+            self._requests += 1
+            self.backend.load += 1
 
         def done() -> None:
             nonlocal ended
-            if not ended:
+            if not ended and self._released is not None:
                 ended = True
-                backend.load -= 1
+                self._requests -= 1
+                self.backend.load -= 1
 
         return done
+
+    def hold(self, keys: tuple[Key, ...], let_go: Callable[[], None]) -> None:
+        """``keys`` bind its client as well; ``let_go()`` is called at the end."""
+        if self._released is None:
+            let_go()
+            return
+        self.keys += tuple(key for key in keys if key not in self.keys)
+        self._holds.append(let_go)
 
     def release(self) -> None:
         """See ILease."""
         released, self._released = self._released, None
-        if released is not None:
-            del self.backend.leases[self]
-            released(self.backend)
+        if released is None:
+            return
+        del self.backend.leases[self]
+        self.backend.load -= self._requests
+        for let_go in self._holds:
+            let_go()
+        released(self)
+
+    def condemn(self, reason: str) -> None:
+        """The link must end: now, or as soon as it is there."""
+        if self.condemned is None and self._released is not None:
+            self.condemned = reason
+            if self.cut is not None:
+                self.cut(reason)

@@ -52,5 +52,12 @@ class Deadlines:
         for name in [name for name, due in self._due.items() if due <= now]:
             if self._due.pop(name, None) is not None:
                 self._come(name)
-        if self._due and self._call is None:
-            self._arm(min(self._due.values()))
+        if not self._due:
+            return
+        # One that was set just now may have armed the timer for itself alone.
+        first = min(self._due.values())
+        if self._call is not None and first < self._next:
+            self._call.cancel()
+            self._call = None
+        if self._call is None:
+            self._arm(first)

@@ -65,10 +65,16 @@ class End:
             self.stop("held")
 
     def take(self) -> bytes:
-        """What was held, which is no longer."""
+        """What was held, which is no longer; the wire is read on."""
+        data = self.hand_over()
+        self.go("held")
+        return data
+
+    def hand_over(self) -> bytes:
+        """What was held, for whoever is attached to the wire next: read on only then, since a wire that
+        was paused may have kept bytes of its own, which come after these."""
         data = bytes(self.held)
         self.held.clear()
-        self.go("held")
         return data
 
     def stop(self, why: str) -> None:

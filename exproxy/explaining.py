@@ -7,48 +7,70 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred
 
 from exproxy.errors import NoBackend
-from exproxy.interfaces import IStore
-from exproxy.model import Facts, Named
+from exproxy.model import Candidate, Facts, Key, Named
 
 if TYPE_CHECKING:
     from exproxy.backend import Backend
     from exproxy.pool import Pool
 
 
-def explain(pool: Pool, facts: Facts, store: IStore, table: str, now: float) -> dict[str, object]:
-    """The persistence candidates, each backend with its state, and the order in which they stand."""
+def explain(pool: Pool, facts: Facts) -> dict[str, object]:
+    """The persistence candidates, each backend with its state, the order in which they stand for a new
+    client, and ``server``: who would have this one now (None: refused, or the store is not here)."""
+    refused = None
+    order: list[str] = []
+    candidates: dict[str, Candidate] = {}
     try:
-        usable = pool.usable()
-        refused = None
+        made, parts = pool.candidates(pool.usable())
+        candidates = {each.server: each for each in made}
+        order = [each.server for each in pool.scheduling.order(pool.shown(made, parts), facts)]
     except NoBackend as error:
-        usable, refused = [], error.reason
-    candidates = {b.server: b.candidate(now, pool.slow_ramp) for b in usable}
-    order = (
-        [each.server for each in pool.scheduling.order(list(candidates.values()), facts)] if usable else []
-    )
+        refused = error.reason
+    known = [_candidate(each, pool) for each in pool.persistence.candidates(facts)]
+    stays = [each["server"] for each in known if each["stays"]]
     return {
         "pool": pool.name,
-        "persistence": [_candidate(each, store, table) for each in pool.persistence.candidates(facts)],
+        "persistence": known,
         "order": order,
+        "server": next(iter([*stays, *order]), None),
         "refused": refused,
         "backends": [_backend(b, candidates.get(b.server)) for b in pool.backends],
     }
 
 
-def _candidate(candidate: Any, store: IStore, table: str) -> dict[str, object]:
+def _candidate(candidate: Named | Key, pool: Pool) -> dict[str, object]:
     if isinstance(candidate, Named):
-        return {"named": candidate.server}
-    claim = store.find(table, (candidate,))
-    held = None if claim is None or isinstance(claim, Deferred) else claim.server
-    return {"kind": candidate.kind, "digest": candidate.digest.hex(), "server": held}
+        return {
+            "named": candidate.server,
+            "server": candidate.server,
+            "stays": _stays(candidate.server, pool),
+        }
+    claim = pool.store.find(pool.table, (candidate,))
+    if isinstance(claim, Deferred):
+        claim.addErrback(lambda failure: None)
+        claim.cancel()
+        claim = None
+    server = claim.server if claim is not None else None
+    return {
+        "kind": candidate.kind,
+        "digest": candidate.digest.hex(),
+        "server": server,
+        "stays": _stays(server, pool),
+    }
 
 
-def _backend(backend: Backend, candidate: Any) -> dict[str, object]:
+def _stays(server: str | None, pool: Pool) -> bool:
+    backend = pool.find(server) if server is not None else None
+    return backend is not None and pool.may_stay(backend, ()) and not backend.full()
+
+
+def _backend(backend: Backend, candidate: Candidate | None) -> dict[str, Any]:
     return {
         "server": backend.server,
         "state": backend.state,
         "operator": backend.operator,
         "usable": candidate is not None,
+        "why": _why(backend, candidate),
         "full": backend.full(),
         "weight": backend.weight,
         "effective_weight": round(candidate.weight, 3) if candidate is not None else 0,
@@ -57,3 +79,11 @@ def _backend(backend: Backend, candidate: Any) -> dict[str, object]:
         "limit": backend.limit,
         "backup": backend.backup,
     }
+
+
+def _why(backend: Backend, candidate: Candidate | None) -> str:
+    if candidate is not None:
+        return "usable" if candidate.weight >= backend.weight else "usable, in its slow ramp"
+    if not backend.usable_for_new():
+        return "its weight is 0" if backend.state.startswith("UP") and not backend.weight else backend.state
+    return f"full ({backend.links} of {backend.limit})" if backend.full() else "a backup, not needed"

@@ -22,7 +22,7 @@ MEANINGS = {
 
 
 class Flip(enum.Enum):
-    """What an answer changed."""
+    """What an answer made of a server; UNDRAIN: UP again, having asked for nobody new."""
 
     UP = "UP"
     DOWN = "DOWN"
@@ -59,37 +59,48 @@ class Health:
     def told(self, outcome: Outcome, *, by_client: bool = False) -> Flip | None:
         """Take one answer. What a client met (``by_client``) counts only against the server, and
         is not a first answer."""
-        bad = isinstance(outcome, Fail)
+        before = self._flip()
         first = not self.asked and not by_client
-        if not by_client:
-            self.asked = True
-        if bad:
-            return self._failed(first)
-        flip = self._passed()
-        draining = isinstance(outcome, Drain)
-        if draining != self.draining:
-            self.draining = draining
-            flip = flip or (Flip.DRAIN if draining else Flip.UNDRAIN)
-        return flip
+        self.asked = self.asked or first
+        if isinstance(outcome, Fail):
+            self._failed(first)
+        elif not by_client:
+            self.draining = isinstance(outcome, Drain)
+            self._passed()
+        after = self._flip()
+        if after is before:
+            return None
+        return Flip.UNDRAIN if before is Flip.DRAIN and after is Flip.UP else after
 
-    def _failed(self, first: bool) -> Flip | None:
+    def restart(self) -> None:
+        """Nothing is known any more, as at the start."""
+        self._good = self._bad = 0
+        self.asked = False
+        self.up = True
+        self.draining = False
+
+    def retune(self, other: Health) -> None:
+        """Take over the other's ``rise`` and ``fall``."""
+        self._rise, self._fall = other._rise, other._fall
+
+    def _flip(self) -> Flip:
+        if not self.up:
+            return Flip.DOWN
+        return Flip.DRAIN if self.draining else Flip.UP
+
+    def _failed(self, first: bool) -> None:
         self._good = 0
         self._bad += 1
-        if self.up and (first or self._bad >= self._fall):
+        if first or self._bad >= self._fall:
             self.up = False
-            return Flip.DOWN
-        return None
 
-    def _passed(self) -> Flip | None:
+    def _passed(self) -> None:
         self._bad = 0
-        if self.up:
-            return None
-        self._good += 1
-        if self._good < self._rise:
-            return None
-        self._good = 0
-        self.up = True
-        return Flip.UP
+        if not self.up:
+            self._good += 1
+            if self._good >= self._rise:
+                self._good = 0
+                self.up = True
 
 
 def announcement(name: str, flip: Flip, outcome: Outcome, seconds: float, active: int, backup: int) -> str:
@@ -103,4 +114,4 @@ def announcement(name: str, flip: Flip, outcome: Outcome, seconds: float, active
     if flip is Flip.DRAIN:
         reason = outcome.reason if isinstance(outcome, Drain) else ""
         return f'Server {name} is DRAIN, reason: "{reason}", {took} {left}'
-    return f"Server {name} is UP, reason: check passed, {took} {left}"
+    return f"Server {name} is UP, reason: check passed, {took} {left.replace('left', 'online')}"

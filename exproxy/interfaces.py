@@ -262,6 +262,7 @@ class ILease(Interface):
 
     backend = Attribute("IBackend")
     cut = Attribute("a callable(reason), set by the link's owner: end the link now; or None")
+    condemned = Attribute("str or None: why the link must end, where that was decided before `cut` was set")
 
     def busy() -> Callable[[], None]:
         """Count one request in flight; returns a callable that ends it (idempotent)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 from exproxy import actions, events
@@ -80,13 +81,16 @@ class Links:
         if action.blame:
             self._service.failed(self._dispatch.pool, self._backend, "L7RSP", action.reason)
             self._dispatch.avoiding.add(self._backend.server)
-        self._session.record.retried()
+        else:
+            # Nobody failed: an idle connection had ended. It is the same try.
+            self._dispatch.pardoned += 1
         self._attempt()
 
     def learn(self, observation: object) -> None:
         """Bind what was seen to the present server."""
         if self._last is not None and self._backend is not None:
-            self._last.pool.learn(self._last.facts, observation, self._backend.server)
+            lease = self.current.lease if self.current is not None else None
+            self._last.pool.learn(self._last.facts, observation, self._backend.server, lease)
 
     def _attempt(self) -> None:
         if self._dispatch is not None:
@@ -104,16 +108,21 @@ class Links:
         link = Link(self._count, backend.server, wire.peer.host, wire.peer.port)
         end = End(wire, BACKEND, self._service.limits.max_held, link, choice.lease)
         if choice.lease is not None:
-            choice.lease.cut = self._session.cut
+            choice.lease.cut = partial(self._cut, end)
         self._by_number[link.number] = end
-        self._arrived(end, choice)
         self._session.took(end)
+        self._arrived(end, choice)
+        if choice.lease is not None and choice.lease.condemned is not None:
+            # It was cut while it was being made.
+            self._cut(end, choice.lease.condemned)
 
     def _reused(self, choice: Choice) -> None:
         end = self.find(choice.reused)
-        if end is None:
-            raise RuntimeError("the pool reused a link that this session does not have")
-        self._arrived(end, choice)
+        if end is None or end.closing:
+            # It ended while the pool was making up its mind.
+            self._attempt()
+        else:
+            self._arrived(end, choice)
 
     def _arrived(self, end: End, choice: Choice) -> None:
         self.current = end
@@ -128,6 +137,8 @@ class Links:
         self._resolved(events.Unavailable(reason))
 
     def _resolved(self, event: events.Event) -> None:
+        if self._dispatch is not None:
+            self._session.record.tried(self._dispatch.tries)
         self._dispatch = None
         client = self._session.client
         client.holds.discard("pick")
@@ -139,6 +150,15 @@ class Links:
         dispatch, self._dispatch = self._dispatch, None
         if dispatch is not None:
             dispatch.cancel()
+
+    def _cut(self, end: End, reason: str) -> None:
+        """The pool wants this link gone: a relayed client goes with it, a conversation is told."""
+        if self._session.relay is not None:
+            self._session.cut(reason)
+        else:
+            self._session.record.merge({"cut": reason})
+            end.wire.abort()
+            end.wire.resume()
 
     # -- ending ----------------------------------------------------------------------
 

@@ -53,12 +53,11 @@ def start_tls(session: Session, action: actions.StartTLS) -> None:
     else:
         server = end.link.server if end.link is not None else ""
         context = service.client_tls(action.options or service.backend_tls or TLSOptions("none"), server)
-    dropped = len(end.held)
-    end.held.clear()
-    end.go("held")
     end.holds.add("tls")
     session.deadlines.set("tls-handshake", service.timeouts.tls_handshake)
-    dropped += end.wire.start_tls(context)
+    # It reads on, whatever stopped the wire: the handshake must come in.
+    end.stops.discard("held")
+    dropped = end.wire.start_tls(context) + len(end.hand_over())
     if dropped:
         session.record.merge({"plaintext_dropped": dropped})
         service.log.warn(
@@ -91,7 +90,7 @@ def _join(session: Session, end: End, idle: float) -> None:
     session.deadlines.clear()
     for here, there in ((client, end), (end, client)):
         if here.held:
-            data = here.take()
+            data = here.hand_over()
             there.sent += len(data)
             there.wire.write(data)
         here.stops.clear()
@@ -103,7 +102,7 @@ def _join(session: Session, end: End, idle: float) -> None:
 
 def _lend(session: Session, side: Side, end: End, limit: int) -> None:
     here, there = (session.client, end) if side is CLIENT else (end, session.client)
-    held = here.take()
+    held = here.hand_over()
     moved = held[:limit]
     here.held += held[limit:]
     if moved:
@@ -121,6 +120,8 @@ def _lend(session: Session, side: Side, end: End, limit: int) -> None:
         session.unhold(here)
     else:
         session.bounded[side] = lend(here.wire, there.wire, limit - len(moved), session, done)
+    if not here.held:
+        here.go("held")
 
 
 def stop_relay(session: Session, action: actions.StopRelay) -> None:
@@ -188,7 +189,10 @@ def close(session: Session, action: actions.Close) -> None:
 
 def hangup(session: Session, action: actions.Hangup) -> None:
     """Close everything."""
-    session.close(action.reason or "refused")
+    if action.abort:
+        session.cut(action.reason)
+    else:
+        session.close(action.reason or "refused")
 
 
 def _of(session: Session, side: Side) -> list[End]:

@@ -7,26 +7,26 @@ answers may be Deferreds; where they are none a pick is answered at once.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from exproxy.actions import Outcome
 from exproxy.backend import Backend, Lease
+from exproxy.choosing import Picking, run
 from exproxy.errors import NoBackend
 from exproxy.explaining import explain
 from exproxy.health import Flip, announcement
-from exproxy.interfaces import ILearner, IPersistence, IPool, IScheduling, IStore
-from exproxy.model import Choice, Facts, Key, Link, Named, Persistence
+from exproxy.interfaces import ILearner, ILease, IMarker, IPersistence, IPool, IScheduling, IStore
+from exproxy.model import Candidate, Choice, Facts, Key, Link, Persistence
 from exproxy.persistence.group import Group
+from exproxy.ramp import Ration
+from exproxy.scheduling import rendezvous
 from exproxy.settings import WhenFull
-from exproxy.waiting import Queue
-
-# A generator of store answers, Deferreds or not, that ends with a Choice.
-Steps = Generator[Any, Any, Choice]
+from exproxy.waiting import Full, Queue
 
 
 @implementer(IPool)
@@ -56,26 +56,34 @@ class Pool:
         self.scheduling = scheduling
         self.persistence = persistence
         self.group = group
+        self.store = store
+        self.table = group.name if group is not None else table or name
+        self.ttl = group.timeout if group is not None else ttl
+        self.when_full = when_full
         self.slow_ramp = slow_ramp
-        self._store = store
+        # A strategy that sets cookies knows its new clients again without any key.
+        self.marks = IMarker.providedBy(persistence)
+        self._by_server = {each.server: each for each in self.backends}
         self._clock = clock
-        self._table = group.name if group is not None else table or name
-        self._ttl = group.timeout if group is not None else ttl
-        self._when_full = when_full
         self._on_down = on_down
         self._waiting: Queue[Choice] = Queue(clock)
+        self._ration = Ration()
         if group is not None:
-            group.pools.append(self)
-        if slow_ramp:
-            for backend in self.backends:
-                backend.ramping = clock.seconds()
+            group.join(self, store)
+        for backend in self.backends:
+            self._ramp(backend)
 
     def __repr__(self) -> str:
         return f"<Pool {self.name}: {', '.join(f'{b.server} {b.state}' for b in self.backends)}>"
 
     def find(self, server: str) -> Backend | None:
         """That server's backend, or None."""
-        return next((each for each in self.backends if each.server == server), None)
+        return self._by_server.get(server)
+
+    @property
+    def waiting(self) -> int:
+        """How many clients wait for a free place."""
+        return len(self._waiting)
 
     # -- choosing --------------------------------------------------------------------
 
@@ -86,176 +94,128 @@ class Pool:
         links: Sequence[Link] = (),
         pinned: Link | None = None,
     ) -> Choice | Deferred[Choice]:
-        """See IPool."""
+        """See IPool. A pinned link serves as long as it lives, whatever its server's health."""
         if pinned is not None:
             backend = self.find(pinned.server)
             if backend is None or pinned not in links:
                 raise NoBackend(f"the client is pinned to {pinned.server}, which is not here")
             return Choice(backend, None, Persistence.HIT, pinned)
-        return _run(self._choose(facts, avoiding, links))
-
-    def _choose(self, facts: Facts, avoiding: Collection[str], links: Sequence[Link]) -> Steps:
-        bound = yield from self._bound(facts)
-        keys = self.persistence.remember(facts)
-        if bound is not None and self._may_stay(bound, avoiding):
-            if not bound.full() or any(link.server == bound.server for link in links):
-                if keys:
-                    yield self._store.claim(self._table, keys, bound.server, self._ttl)
-                return self._take(bound, Persistence.HIT, keys, links)
-            if self._when_full.policy != "next":
-                waited: Choice = yield self._full(facts, avoiding, links)
-                return waited
-            # Only this connection goes elsewhere; its client stays bound.
-            return self._take(self._scheduled(facts, {*avoiding, bound.server}), Persistence.NEW, (), links)
+        picking = Picking(self, facts, avoiding, links)
+        if self.when_full.policy != "wait":
+            return run(picking.steps())
         try:
-            chosen = self._scheduled(facts, avoiding)
-        except _Full:
-            late: Choice = yield self._full(facts, avoiding, links)
+            choice = run(picking.steps())
+        except Full:
+            return self._wait(picking)
+        if isinstance(choice, Deferred):
+            late: Deferred[Choice] = choice.addErrback(self._or_wait, picking)
             return late
-        if not keys:
-            how = Persistence.MOVED if bound is not None else Persistence.NONE
-            return self._take(chosen, how if self._speaks(facts) or bound else Persistence.NONE, (), links)
-        return (yield from self._claimed(facts, keys, chosen, bound, avoiding, links))
+        return choice
 
-    def _claimed(
-        self,
-        facts: Facts,
-        keys: tuple[Key, ...],
-        chosen: Backend,
-        bound: Backend | None,
-        avoiding: Collection[str],
-        links: Sequence[Link],
-    ) -> Steps:
-        how = Persistence.NEW if bound is None else Persistence.MOVED
-        claim = None
-        if bound is None:
-            claim = yield self._store.claim(self._table, keys, chosen.server, self._ttl)
-        if claim is None or claim.server != chosen.server:
-            winner = self.find(claim.server) if claim is not None else None
-            if winner is not None and self._may_stay(winner, avoiding) and not winner.full():
-                chosen, how = winner, Persistence.HIT
-            else:
-                old = claim.server if claim is not None else bound.server if bound is not None else None
-                yield self._store.move(self._table, keys, chosen.server, self._ttl)
-                how = Persistence.MOVED
-                self._moved(keys, old)
-        return self._take(chosen, how, keys, links)
+    def _or_wait(self, failure: Failure, picking: Picking) -> Deferred[Choice]:
+        return self._wait(picking) if isinstance(failure.value, Full) else fail(failure)
 
-    def _bound(self, facts: Facts) -> Generator[Any, Any, Backend | None]:
-        """Where the client belongs, usable or not: the first candidate that resolves."""
-        for candidate in self.persistence.candidates(facts):
-            if isinstance(candidate, Named):
-                server = candidate.server
-            else:
-                claim = yield self._store.find(self._table, (candidate,))
-                if claim is None:
-                    continue
-                server = claim.server
-            backend = self.find(server)
-            if backend is not None:
-                return backend
-        return None
+    def _wait(self, picking: Picking) -> Deferred[Choice]:
+        return self._waiting.wait(lambda: run(picking.steps()), self.when_full.seconds)
 
-    def _may_stay(self, backend: Backend, avoiding: Collection[str]) -> bool:
+    def may_stay(self, backend: Backend, avoiding: Collection[str]) -> bool:
+        """Whether a client that is bound to ``backend`` goes on with it, free place or not."""
         if backend.server in avoiding or not backend.usable_for_known():
             return False
+        # Ill in another service of the group: the client goes where it has all of them, if it can.
         group = self.group
-        if group is None or group.good_for_known(backend.server):
-            return True
-        # It is ill in another service of the group: the client goes where it has all of them, if it can.
-        return not any(group.good_for_new(b.server) for b in self.backends if b.usable_for_new())
+        return group is None or group.good_for_known(backend.server) or not self.good_everywhere(avoiding)
 
-    def _speaks(self, facts: Facts) -> bool:
-        return bool(self.persistence.candidates(facts))
+    def good_everywhere(self, avoiding: Collection[str] = ()) -> list[Backend]:
+        """The backends that a new client can use here and in all other pools of the group."""
+        well = [b for b in self.backends if b.server not in avoiding and b.usable_for_new()]
+        return [b for b in well if self.group is None or self.group.good_for_new(b.server)]
 
-    def _scheduled(self, facts: Facts, avoiding: Collection[str]) -> Backend:
-        usable = self.usable(avoiding)
-        now = self._clock.seconds()
-        candidates = {b.server: b.candidate(now, self.slow_ramp) for b in usable}
-        allowed = self._paced(usable, candidates)
-        best = next(iter(self.scheduling.order([candidates[b.server] for b in allowed], facts)))
-        self.scheduling.taken(best)
-        backend = next(b for b in allowed if b.server == best.server)
-        if backend.ramping is not None:
-            backend.credit -= 1
-        return backend
-
-    def usable(self, avoiding: Collection[str] = ()) -> list[Backend]:
-        """Who may be chosen for a new client. Raises NoBackend, or its kind _Full."""
+    def usable(self, avoiding: Collection[str] = (), linked: Collection[str] = ()) -> list[Backend]:
+        """Who may be chosen for a new client, who has links to ``linked`` already. Raises NoBackend or
+        its kind Full."""
         tried = [b for b in self.backends if b.server not in avoiding]
         well = [b for b in tried if b.usable_for_new()]
-        # Backups only where no other is left.
-        well = [b for b in well if not b.backup] or well
-        free = [b for b in well if not b.full()]
+        free = [b for b in well if not b.full() or b.server in linked]
         if not free:
-            if well:
-                raise _Full(f"every server of {self.name} has reached its limit")
-            if not tried:
-                raise NoBackend(f"every server of {self.name} has failed this client")
-            states = ", ".join(f"{b.server} {b.state}" for b in self.backends)
-            raise NoBackend(f"no server of {self.name} is usable ({states})")
+            raise self._none(tried, well)
+        # Backups only where no other is left.
+        return [b for b in free if not b.backup] or free
+
+    def _none(self, tried: list[Backend], well: list[Backend]) -> NoBackend:
+        if well:
+            return Full(f"every server of {self.name} has reached its limit")
+        if self.backends and not tried:
+            return NoBackend(f"every server of {self.name} has failed this client")
+        states = ", ".join(f"{b.server} {b.state}" for b in self.backends) or "it has none"
+        return NoBackend(f"no server of {self.name} is usable ({states})")
+
+    def schedule(self, facts: Facts, avoiding: Collection[str], linked: Collection[str] = ()) -> Backend:
+        """The scheduling's choice among the usable ones; raises as usable() does."""
+        usable = self.usable(avoiding, linked)
         if self.group is not None:
-            everywhere = [b for b in free if self.group.good_for_new(b.server)]
-            return everywhere or free
-        return free
+            everywhere = [b for b in usable if self.group.good_for_new(b.server)]
+            self.group.split(self, none=not everywhere)
+            usable = everywhere or usable
+        candidates, parts = self.candidates(usable)
+        best = next(iter(self.scheduling.order(self.shown(candidates, parts), facts)))
+        self.scheduling.taken(best)
+        if parts:
+            self._ration.taken(candidates, parts, best.server)
+        return self._by_server[best.server]
 
-    def _paced(self, usable: list[Backend], candidates: dict[str, Any]) -> list[Backend]:
-        """Leave a ramping server out of most turns: its share of *new clients* is its ramp's share, whatever
-        the scheduling thinks of its being idle."""
-        ramping = [b for b in usable if b.ramping is not None]
-        if not ramping or len(ramping) == len(usable):
-            return usable
-        total = sum(each.weight for each in candidates.values())
-        for backend in ramping:
-            backend.credit = min(2.0, backend.credit + candidates[backend.server].weight / total)
-        return [b for b in usable if b.ramping is None or b.credit >= 1]
+    def candidates(self, usable: Sequence[Backend]) -> tuple[list[Candidate], dict[str, float]]:
+        """What a scheduling is to know of them now, and the ramp's part of each; {} where all are 1."""
+        if not self.slow_ramp:
+            return [Candidate(b.server, b.weight, b.load) for b in usable], {}
+        now, ramp = self._clock.seconds(), self.slow_ramp
+        parts = {b.server: b.part(now, ramp) for b in usable}
+        made = [Candidate(b.server, b.weight * parts[b.server], b.load) for b in usable]
+        return made, {} if min(parts.values()) >= 1.0 else parts
 
-    def _full(self, facts: Facts, avoiding: Collection[str], links: Sequence[Link]) -> Deferred[Choice]:
-        if self._when_full.policy != "wait":
-            raise NoBackend(f"every server of {self.name} has reached its limit")
+    def shown(self, candidates: list[Candidate], parts: dict[str, float]) -> list[Candidate]:
+        """The candidates, those dampened that have had their ration."""
+        return self._ration.shown(candidates, parts) if parts else candidates
 
-        def attempt() -> Choice | None:
-            if all(b.full() for b in self.backends if b.usable_for_new()):
-                return None
-            choice = _run(self._choose(facts, avoiding, links))
-            return choice if isinstance(choice, Choice) else None
+    def lodge(self, digest: bytes, avoiding: Collection[str], linked: Collection[str]) -> Backend:
+        """A usable server that depends on nothing but the client's key; raises as usable() does."""
+        candidates, _ = self.candidates(self.usable(avoiding, linked))
+        return self._by_server[rendezvous(digest, candidates)[0].server]
 
-        return self._waiting.wait(attempt, self._when_full.seconds)
+    # -- leases ----------------------------------------------------------------------
 
-    def _take(
-        self, backend: Backend, how: Persistence, keys: tuple[Key, ...], links: Sequence[Link]
-    ) -> Choice:
-        reused = next(
-            (link for link in links if link.server == backend.server and link.port == backend.port), None
-        )
-        if reused is not None:
-            return Choice(backend, None, how, reused)
-        let_go = self._store.hold(self._table, keys) if keys else None
+    def hold(self, lease: ILease | None, keys: tuple[Key, ...]) -> None:
+        """``keys`` live while ``lease`` does."""
+        if isinstance(lease, Lease) and keys:
+            lease.hold(keys, self.store.hold(self.table, keys))
+            if self.group is not None:
+                self.group.opened(lease, keys)
 
-        def released(_: Backend) -> None:
-            if let_go is not None:
-                let_go()
-            self._waiting.freed()
+    def released(self, lease: Lease) -> None:
+        """A lease came back."""
+        if self.group is not None:
+            self.group.closed(lease)
+        self._waiting.freed()
 
-        return Choice(backend, Lease(backend, released, keys), how)
+    def cut(self, server: str, reason: str) -> int:
+        """End every link to a server; how many there were."""
+        backend = self.find(server)
+        leases = list(backend.leases) if backend is not None else []
+        for lease in leases:
+            lease.condemn(reason)
+        return len(leases)
 
-    def _moved(self, keys: tuple[Key, ...], old: str | None) -> None:
-        if self.group is None or self.group.on_move != "cut" or old is None:
+    def learn(self, facts: Facts, observation: object, server: str, lease: ILease | None = None) -> None:
+        """Bind the keys that the strategy sees in ``observation`` to ``server``; ``lease`` holds them."""
+        if not ILearner.providedBy(self.persistence):
             return
-        for pool in self.group.pools:
-            backend = pool.find(old)
-            if backend is not None:
-                _cut([lease for lease in backend.leases if set(lease.keys) & set(keys)], "client moved")
-
-    # -- what is learnt later --------------------------------------------------------
-
-    def learn(self, facts: Facts, observation: object, server: str) -> None:
-        """Bind the keys that the strategy sees in ``observation`` to ``server``."""
-        strategy: Any = self.persistence
-        if ILearner.providedBy(strategy):
-            keys = strategy.observe(facts, observation)
-            if keys:
-                self._store.move(self._table, keys, server, self._ttl)
+        learner: ILearner = self.persistence
+        keys = learner.observe(facts, observation)
+        if keys:
+            answer = self.store.move(self.table, keys, server, self.ttl)
+            if isinstance(answer, Deferred):
+                answer.addErrback(lambda failure: None)
+            self.hold(lease, keys)
 
     # -- health and the operator -----------------------------------------------------
 
@@ -263,76 +223,61 @@ class Pool:
         self, backend: Backend, outcome: Outcome, seconds: float, *, by_client: bool = False
     ) -> str | None:
         """Take a check's answer (or a client's failure); the log's sentence where it flips the server."""
+        if backend.operator == "maint":
+            return None
         flip = backend.health.told(outcome, by_client=by_client)
         if flip is None:
             return None
-        if flip is Flip.UP:
+        if flip in (Flip.UP, Flip.UNDRAIN):
             self._ramp(backend)
-        elif flip is Flip.DOWN and self._on_down == "cut":
-            self.cut(backend.server, "server is DOWN")
         well = [b for b in self.backends if b.usable_for_known()]
         backups = sum(b.backup for b in well)
-        return announcement(backend.name, flip, outcome, seconds, len(well) - backups, backups)
+        text = announcement(backend.name, flip, outcome, seconds, len(well) - backups, backups)
+        if flip is Flip.DOWN and self._on_down == "cut":
+            self.cut(backend.server, "server is DOWN")
+        self._waiting.changed()
+        return text
 
     def operate(self, server: str, state: str) -> None:
-        """The operator's wish for a server: ready, drain or maint."""
+        """The operator's wish for a server: ready, drain or maint. One that comes back from maint is
+        taken for UP until its first check."""
         backend = self.find(server)
         if backend is None or state not in ("ready", "drain", "maint"):
             raise ValueError(f"{self.name} has no server {server!r}, or {state!r} is no state")
-        if state == "ready" and backend.operator != "ready":
+        before, backend.operator = backend.operator, state
+        if before == "maint" != state:
+            backend.health.restart()
+        if state == "ready" != before:
             self._ramp(backend)
-        backend.operator = state
+        self._waiting.changed()
 
-    def cut(self, server: str, reason: str) -> int:
-        """End every link to a server; how many there were."""
-        backend = self.find(server)
-        return _cut(list(backend.leases), reason) if backend is not None else 0
+    def replace_backends(self, backends: Sequence[Backend]) -> tuple[list[Backend], list[Backend]]:
+        """Have these from now on: (those that are new, those that are gone).
+
+        A server that stays (same name and port) keeps its Backend, with counts, health and the
+        operator's wish; a new one ramps. Links to those that are gone live on.
+        """
+        kept: list[Backend] = []
+        new: list[Backend] = []
+        for backend in backends:
+            old = self.find(backend.server)
+            if old is not None and old.port == backend.port:
+                old.become(backend)
+                kept.append(old)
+            else:
+                self._ramp(backend)
+                kept.append(backend)
+                new.append(backend)
+        gone = [b for b in self.backends if b not in kept]
+        self.backends = tuple(kept)
+        self._by_server = {each.server: each for each in kept}
+        self._waiting.changed()
+        return new, gone
 
     def _ramp(self, backend: Backend) -> None:
         if self.slow_ramp:
             backend.ramping = self._clock.seconds()
-            backend.credit = 0.0
 
     def explain(self, facts: Facts) -> dict[str, object]:
         """See IPool."""
-        return explain(self, facts, self._store, self._table, self._clock.seconds())
-
-
-class _Full(NoBackend):
-    """There are usable servers, and all of them have reached their limits."""
-
-
-def _cut(leases: list[Lease], reason: str) -> int:
-    for lease in leases:
-        if lease.cut is not None:
-            lease.cut(reason)
-    return len(leases)
-
-
-def _run(steps: Steps) -> Choice | Deferred[Choice]:
-    """Drive the steps; only a store that answers late makes a Deferred of it."""
-    try:
-        answer = next(steps)
-        while not isinstance(answer, Deferred):
-            answer = steps.send(answer)
-    except StopIteration as end:
-        choice: Choice = end.value
-        return choice
-    return Deferred.fromCoroutine(_late(steps, answer))
-
-
-async def _late(steps: Steps, waiting: Deferred[Any]) -> Choice:
-    try:
-        while True:
-            try:
-                value = await waiting
-            except NoBackend as error:
-                waiting = steps.throw(error)
-                continue
-            answer = steps.send(value)
-            while not isinstance(answer, Deferred):
-                answer = steps.send(answer)
-            waiting = answer
-    except StopIteration as end:
-        choice: Choice = end.value
-        return choice
+        return explain(self, facts)

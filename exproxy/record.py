@@ -54,8 +54,10 @@ class AccessRecord:
         self._fields["handshake_ms"] = milliseconds(self._service.clock.seconds() - self._begun)
 
     def picking(self) -> None:
-        """A choice begins."""
+        """A choice begins; after an earlier record (HTTP) the present one's time begins here too."""
         self._picked = self._service.clock.seconds()
+        if self._written and not self._fields:
+            self._begun = self._picked
 
     def connected(self, choice: Choice) -> None:
         """It led to a server."""
@@ -69,10 +71,10 @@ class AccessRecord:
         self._fields["unavailable"] = reason
         self.ended_by("refused: no server")
 
-    def retried(self) -> None:
-        """Another server is tried."""
-        retries = self._fields.get("retries", 0)
-        self._fields["retries"] = (retries if isinstance(retries, int) else 0) + 1
+    def tried(self, times: int) -> None:
+        """So many connections were tried for the choice, failed and useless ones included."""
+        if times > 1:
+            self._fields["retries"] = times - 1
 
     def ended_by(self, reason: str) -> None:
         """Why it ended; only the first is kept."""

@@ -77,22 +77,27 @@ class LeastConnections:
         self._turns.taken(candidate)
 
 
+def rendezvous(client: bytes, candidates: Sequence[Candidate]) -> list[Candidate]:
+    """The candidates as ``client`` prefers them: weighted rendezvous hashing (Thaler, Ravishankar 1998)."""
+
+    def score(each: Candidate) -> float:
+        digest = hashlib.blake2b(client, key=each.server.encode()[:64], digest_size=8).digest()
+        # 52 bits and a half: never 0, never 1.
+        point = ((int.from_bytes(digest, "big") >> 12) + 0.5) / 2**52
+        return -each.weight / math.log(point)
+
+    return sorted(candidates, key=score, reverse=True)
+
+
 @implementer(IScheduling)
 class SourceHash:
-    """The client's address decides: weighted rendezvous hashing (Thaler and Ravishankar 1998), so that a
-    server that goes takes only its own clients along, and one that comes takes a fair part of each."""
+    """The client's address decides, by :func:`rendezvous`: a server that goes takes only its own clients
+    along, and one that comes takes a fair part of each other's."""
 
     def order(self, candidates: Sequence[Candidate], facts: Facts) -> Iterable[Candidate]:
         """See IScheduling. Without a Source all clients are one."""
         source = facts.get(Source)
-        host = source.host.encode() if source is not None else b""
-
-        def score(each: Candidate) -> float:
-            digest = hashlib.blake2b(host, key=each.server.encode()[:64], digest_size=8).digest()
-            point = (int.from_bytes(digest, "big") + 1) / (2**64 + 1)
-            return -each.weight / math.log(point)
-
-        return sorted(candidates, key=score, reverse=True)
+        return rendezvous(source.host.encode() if source is not None else b"", candidates)
 
     def taken(self, candidate: Candidate) -> None:
         """Nothing to advance."""

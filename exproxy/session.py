@@ -51,8 +51,15 @@ class SessionFactory(Factory):
         return Wire(self._begin) if self._service.admits(addr) else None
 
     def _begin(self, wire: Wire) -> None:
-        self._service.tune(wire)
-        Session(self._service, wire, self._conversation(self._service)).begin()
+        try:
+            self._service.tune(wire)
+            session = Session(self._service, wire, self._conversation(self._service))
+        except Exception:
+            # A connection that nobody owns would stay until the client goes.
+            self._service.log.failure("{service} cannot take a connection", service=self._service.name)
+            wire.abort()
+        else:
+            session.begin()
 
 
 @implementer(IWireUser)
@@ -143,8 +150,10 @@ class Session:
         self._queue.clear()
         relayed = self.relay.counts if self.relay is not None else {CLIENT: 0, BACKEND: 0}
         client = self.client
-        self.record.write(client.received + relayed[CLIENT], client.sent + relayed[BACKEND], final=True)
-        self.service.closed(self)
+        try:
+            self.record.write(client.received + relayed[CLIENT], client.sent + relayed[BACKEND], final=True)
+        finally:
+            self.service.closed(self)
 
     # -- IWireUser -------------------------------------------------------------------
 
@@ -211,12 +220,11 @@ class Session:
             self.client.go("full")
 
     def took(self, end: End) -> None:
-        """A new link is there, and Connected told or queued: begin to hear of it."""
+        """A new link is there, and Connected is told next: hear of it from now on."""
         self._ends[end.wire] = end
-        if self.relay is None and BACKEND not in self.bounded:
-            if getattr(self.client.wire, "full", False):
-                end.stop("full")
-            end.wire.attach(self)
+        if getattr(self.client.wire, "full", False):
+            end.stop("full")
+        end.wire.attach(self)
 
     def _client_lost(self, reason: str) -> None:
         self.record.ended_by("client closed" if reason == "closed" else f"client lost: {reason}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import socket as sockets
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,9 @@ from exproxy.settings import TcpOptions
 
 # Twisted reads 64 KiB at a time by default; larger reads halve the calls of a bulk stream.
 BUFFER_SIZE = 256 * 1024
+# Linux refuses anything longer: seconds, and milliseconds.
+LONGEST_KEEPALIVE = 32767
+LONGEST_TIMEOUT = 2**31 - 1
 CLOSED: Failure = Failure(ConnectionDone())  # type: ignore[no-untyped-call]
 
 
@@ -65,6 +69,8 @@ class Wire(Protocol):
         self._delivering = False
         self._secure = False
         self._closing = False
+        self._halved = False
+        self._ended = False
         self.gone = False
         self.full = False
         # What could not be delivered yet: (method name of IWireUser, argument).
@@ -109,7 +115,8 @@ class Wire(Protocol):
         self._kept = deque(item for item in self._kept if item[0] != "received")
         self._secure = True
         self.resume()
-        self.transport.startTLS(context)  # type: ignore[union-attr]  # ITCPTransport
+        if not self.gone:
+            self.transport.startTLS(context)  # type: ignore[union-attr]  # ITCPTransport
         return dropped
 
     def close(self, half: bool = False) -> None:
@@ -117,7 +124,8 @@ class Wire(Protocol):
         if self.gone or self.transport is None:
             return
         if half:
-            if not self._secure and not self._closing:
+            if not self._secure and not self._closing and not self._halved:
+                self._halved = True
                 self.transport.loseWriteConnection()  # type: ignore[attr-defined]
             return
         if not self._closing:
@@ -143,10 +151,10 @@ class Wire(Protocol):
             return
         if options.keepalive:
             sock.setsockopt(sockets.SOL_SOCKET, sockets.SO_KEEPALIVE, 1)
-            _set(sock, "TCP_KEEPIDLE", int(options.keepalive))
-            _set(sock, "TCP_KEEPINTVL", max(1, int(options.keepalive / 4)))
+            _set(sock, "TCP_KEEPIDLE", int(options.keepalive), LONGEST_KEEPALIVE)
+            _set(sock, "TCP_KEEPINTVL", int(options.keepalive / 4), LONGEST_KEEPALIVE)
         if options.user_timeout:
-            _set(sock, "TCP_USER_TIMEOUT", int(options.user_timeout * 1000))
+            _set(sock, "TCP_USER_TIMEOUT", int(options.user_timeout * 1000), LONGEST_TIMEOUT)
 
     # -- what Twisted calls ----------------------------------------------------------
 
@@ -179,7 +187,9 @@ class Wire(Protocol):
         """The peer's FIN; under TLS it is a truncation, and the end."""
         if self._secure:
             self.abort()
-        else:
+        elif not self._ended:
+            # A transport that is paused and resumed after it finds the same FIN again.
+            self._ended = True
             self._tell("ended", None)
 
     def writeConnectionLost(self) -> None:
@@ -190,6 +200,9 @@ class Wire(Protocol):
         if self.gone:
             return
         self.gone = True
+        if self.full:
+            # Whoever was stopped for its sake need not wait any more, and may have its own end to tell.
+            self.resumeProducing()
         if self._closing:
             # Nobody wants what came after our close, but everybody wants to know of the end.
             self._kept.clear()
@@ -205,6 +218,9 @@ class Wire(Protocol):
     def resumeProducing(self) -> None:
         """IPushProducer: the transport's queue is short again."""
         self.full = False
+        if self._halved and not self._closing and not self.gone:
+            # Twisted forgets a half-close that was asked for while its producer was paused.
+            self.transport.loseWriteConnection()  # type: ignore[union-attr]
         if self._user is not None:
             self._user.drained(self)
 
@@ -273,10 +289,11 @@ class Farewell:
         """See received."""
 
 
-def _set(sock: sockets.socket, name: str, value: int) -> None:
+def _set(sock: sockets.socket, name: str, value: int, most: int) -> None:
     option = getattr(sockets, name, None)
     if option is not None:
-        sock.setsockopt(sockets.IPPROTO_TCP, option, value)
+        with suppress(OSError):
+            sock.setsockopt(sockets.IPPROTO_TCP, option, max(1, min(value, most)))
 
 
 def reason_text(reason: Failure) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-from functools import lru_cache
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,6 +11,10 @@ from zope.interface import implementer
 from exproxy.interfaces import IKeys, IPersistence, IPersistencePlugin
 from exproxy.model import Facts, Key, Named, Source
 from exproxy.units import Size, Wait
+
+# Addresses whose keys are kept made: the same clients come again and again, and a key takes longer to
+# make than a server to choose.
+REMEMBERED = 16384
 
 
 class SourceIpOptions(BaseModel):
@@ -39,7 +42,6 @@ class SourceIpOptions(BaseModel):
     )
 
 
-@lru_cache(maxsize=65536)
 def network_of(host: str, mask_v4: int, mask_v6: int) -> bytes:
     """The masked address, packed (4 or 16 bytes); v4-mapped ones count as IPv4, what is no address
     (a test's name) counts as it is."""
@@ -60,6 +62,7 @@ class SourceIp:
     def __init__(self, options: SourceIpOptions, keys: IKeys) -> None:
         self._options = options
         self._keys = keys
+        self._known: dict[str, tuple[Key, ...]] = {}
 
     def candidates(self, facts: Facts) -> tuple[Named | Key, ...]:
         """See IPersistence."""
@@ -70,8 +73,13 @@ class SourceIp:
         source = facts.get(Source)
         if source is None:
             return ()
-        network = network_of(source.host, self._options.mask_v4, self._options.mask_v6)
-        return (self._keys.digest("source", network),)
+        known = self._known.get(source.host)
+        if known is None:
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
+            network = network_of(source.host, self._options.mask_v4, self._options.mask_v6)
+            known = self._known[source.host] = (self._keys.digest("source", network),)
+        return known
 
 
 @implementer(IPersistencePlugin)

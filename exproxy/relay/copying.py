@@ -43,14 +43,15 @@ class Relay:
         self._lost: set[Side] = set()
         self._first: tuple[Side | None, str] | None = None
         sweep.add(self)
+        # Attached before anything is resumed: a paused wire delivers what it kept then.
+        for side in BOTH:
+            wires[side].attach(self)
         for side in BOTH:
             # The sink may be full already from what was written before the relay began.
             if getattr(wires[other(side)], "full", False):
                 wires[side].pause()
             else:
                 wires[side].resume()
-        for side in BOTH:
-            wires[side].attach(self)
 
     # -- IWireUser -------------------------------------------------------------------
 

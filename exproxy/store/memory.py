@@ -1,7 +1,8 @@
-"""The store of one process: answers at once, bounded, oldest first."""
+"""The store of one process: answers at once, bounded, least recently used first."""
 
 from __future__ import annotations
 
+import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -13,8 +14,8 @@ from exproxy.model import Claim, Key
 
 # Entries of a group, where nothing else was said: about 30 MB.
 LIMIT = 100_000
-# So many of the oldest are looked at when one must go; those that a link holds are spared.
-LOOKED_AT = 8
+# Expired entries that are cleared away whenever one is added: more than one, so that they get fewer.
+CLEARED = 2
 
 Changed = Callable[[Key, "str | None"], None]
 
@@ -31,99 +32,170 @@ class Entry:
 
     __slots__ = ("expires", "holds", "server", "ttl", "version")
 
-    def __init__(self, server: str, version: int, ttl: float, expires: float) -> None:
+    def __init__(self, server: str, version: int) -> None:
         self.server = server
         self.version = version
-        self.ttl = ttl
-        self.expires = expires
+        self.ttl = 0.0
+        self.expires = 0.0
         self.holds = 0
+
+
+class Table:
+    """The entries of one group. Those that a link holds stand apart, where age is no matter."""
+
+    __slots__ = ("free", "held", "limit")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.free: OrderedDict[Key, Entry] = OrderedDict()
+        self.held: OrderedDict[Key, Entry] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self.free) + len(self.held)
+
+    def get(self, key: Key, now: float) -> Entry | None:
+        """The entry, unless its time is over."""
+        entry = self.held.get(key)
+        if entry is None:
+            entry = self.free.get(key)
+            if entry is not None and entry.expires <= now:
+                del self.free[key]
+                return None
+        return entry
+
+    def put(self, key: Key, entry: Entry, now: float) -> None:
+        """A new entry; the expired and the least recently used make room for it."""
+        for _ in range(CLEARED):
+            if self.free and next(iter(self.free.values())).expires <= now:
+                self.free.popitem(last=False)
+        while len(self) >= self.limit:
+            (self.free or self.held).popitem(last=False)
+        self.free[key] = entry
+
+    def refresh(self, key: Key, entry: Entry, ttl: float, now: float) -> None:
+        """It was used."""
+        entry.ttl = ttl
+        entry.expires = now + ttl
+        among = self.held if entry.holds else self.free
+        # Another key of the same claim may just have taken its room.
+        if among.get(key) is entry:
+            among.move_to_end(key)
+
+    def hold(self, key: Key, entry: Entry) -> None:
+        """A link more holds it."""
+        if not entry.holds:
+            self.held[key] = self.free.pop(key)
+        entry.holds += 1
+
+    def let_go(self, key: Key, entry: Entry, now: float) -> None:
+        """A link less; after the last its time begins anew."""
+        entry.holds -= 1
+        if not entry.holds and self.held.get(key) is entry:
+            self.free[key] = self.held.pop(key)
+            self.refresh(key, entry, entry.ttl, now)
+
+    def pop(self, key: Key) -> Entry | None:
+        """Take it out."""
+        return self.held.pop(key, None) or self.free.pop(key, None)
 
 
 @implementer(IStore)
 class MemoryStore:
-    """See IStore. Every call is O(1) but delete by server; expiry costs no timer: the oldest entries
-    of a group are looked at whenever one is added."""
+    """See IStore. Every call but delete by server is O(1) for each key; expiry costs no timer.
+
+    Where keys of one claim are held for several servers the first held key decides.
+    """
 
     def __init__(self, clock: Seconds) -> None:
         self._clock = clock
-        self._groups: dict[str, OrderedDict[Key, Entry]] = {}
-        self._limits: dict[str, int] = {}
+        self._tables: dict[str, Table] = {}
         self._watchers: dict[str, list[Changed]] = {}
+        self._versions = itertools.count(1)
+
+    def __repr__(self) -> str:
+        return f"<MemoryStore {', '.join(f'{name}: {len(table)}' for name, table in self._tables.items())}>"
 
     def limit(self, group: str, entries: int) -> None:
-        """Bound a group to so many entries."""
-        self._limits[group] = entries
+        """Bound a group to so many entries; what is too much goes with the next addition."""
+        self._table(group).limit = entries
 
     def size(self, group: str) -> int:
         """How many entries a group has, expired ones that nobody met included."""
-        return len(self._groups.get(group, ()))
+        table = self._tables.get(group)
+        return len(table) if table is not None else 0
+
+    def held(self, group: str) -> int:
+        """How many of them links hold."""
+        table = self._tables.get(group)
+        return len(table.held) if table is not None else 0
 
     def find(self, group: str, keys: Sequence[Key]) -> Claim | None:
         """See IStore."""
-        table = self._groups.get(group)
-        if table:
+        table = self._tables.get(group)
+        if table is not None:
+            now = self._clock.seconds()
             for key in keys:
-                entry = self._live(table, key)
+                entry = table.get(key, now)
                 if entry is not None:
                     return Claim(entry.server, entry.version, False)
         return None
 
     def claim(self, group: str, keys: Sequence[Key], wanted: str, ttl: float) -> Claim:
         """See IStore."""
-        table = self._groups.setdefault(group, OrderedDict())
-        held = next((e for key in keys if (e := self._live(table, key)) is not None), None)
-        server, version = (held.server, held.version) if held is not None else (wanted, 1)
-        for key in keys:
-            entry = self._live(table, key)
+        table, now = self._table(group), self._clock.seconds()
+        entries = [table.get(key, now) for key in keys]
+        first = next((entry for entry in entries if entry is not None), None)
+        server = first.server if first is not None else wanted
+        version = first.version if first is not None else next(self._versions)
+        for key, entry in zip(keys, entries, strict=True):
             if entry is None:
-                self._put(group, table, key, server, version, ttl)
+                self._add(table, key, server, version, ttl, now)
             elif entry.server == server:
-                self._refresh(table, key, entry, ttl)
-        return Claim(server, version, held is None)
+                table.refresh(key, entry, ttl, now)
+        return Claim(server, version, first is None)
 
     def hold(self, group: str, keys: Sequence[Key]) -> Callable[[], None]:
         """See IStore. A key's time begins anew when its last hold is let go."""
-        table = self._groups.setdefault(group, OrderedDict())
-        held = [(key, entry) for key in keys if (entry := self._live(table, key)) is not None]
-        for _, entry in held:
-            entry.holds += 1
+        table, now = self._table(group), self._clock.seconds()
+        held = [(key, entry) for key in keys if (entry := table.get(key, now)) is not None]
+        for key, entry in held:
+            table.hold(key, entry)
 
         def let_go() -> None:
-            for key, entry in held:
-                entry.holds -= 1
-                if table.get(key) is entry:
-                    self._refresh(table, key, entry, entry.ttl)
-            held.clear()
+            if held:
+                now = self._clock.seconds()
+                for key, entry in held:
+                    table.let_go(key, entry, now)
+                held.clear()
 
         return let_go
 
     def move(self, group: str, keys: Sequence[Key], server: str, ttl: float) -> Claim:
         """See IStore."""
-        table = self._groups.setdefault(group, OrderedDict())
-        version = 1
+        table, now = self._table(group), self._clock.seconds()
+        version = next(self._versions)
+        moved = []
         for key in keys:
-            entry = self._live(table, key)
+            entry = table.get(key, now)
             if entry is None:
-                self._put(group, table, key, server, 1, ttl)
+                self._add(table, key, server, version, ttl, now)
                 continue
-            moved = entry.server != server
-            entry.server = server
-            entry.version += moved
-            version = max(version, entry.version)
-            self._refresh(table, key, entry, ttl)
-            if moved:
-                self._tell(group, key, server)
+            if entry.server != server:
+                moved.append(key)
+            entry.server, entry.version = server, version
+            table.refresh(key, entry, ttl, now)
+        for key in moved:
+            self._tell(group, key, server)
         return Claim(server, version, True)
 
     def delete(self, group: str, keys: Sequence[Key] | None = None, server: str | None = None) -> int:
         """See IStore. Neither keys nor server: all of the group."""
-        table = self._groups.get(group, OrderedDict())
-        doomed = list(table if keys is None else keys)
+        table, now = self._table(group), self._clock.seconds()
         count = 0
-        for key in doomed:
-            entry = table.get(key)
+        for key in [*table.free, *table.held] if keys is None else keys:
+            entry = table.get(key, now)
             if entry is not None and server in (None, entry.server):
-                del table[key]
+                table.pop(key)
                 count += 1
                 self._tell(group, key, None)
         return count
@@ -141,32 +213,16 @@ class MemoryStore:
 
     # -- inside ----------------------------------------------------------------------
 
-    def _live(self, table: OrderedDict[Key, Entry], key: Key) -> Entry | None:
-        entry = table.get(key)
-        if entry is None or entry.holds or entry.expires > self._clock.seconds():
-            return entry
-        del table[key]
-        return None
+    def _table(self, group: str) -> Table:
+        table = self._tables.get(group)
+        if table is None:
+            table = self._tables[group] = Table(LIMIT)
+        return table
 
-    def _refresh(self, table: OrderedDict[Key, Entry], key: Key, entry: Entry, ttl: float) -> None:
-        entry.ttl = ttl
-        entry.expires = self._clock.seconds() + ttl
-        table.move_to_end(key)
-
-    def _put(
-        self, group: str, table: OrderedDict[Key, Entry], key: Key, server: str, version: int, ttl: float
-    ) -> None:
-        self._make_room(table, self._limits.get(group, LIMIT))
-        table[key] = Entry(server, version, ttl, self._clock.seconds() + ttl)
-
-    def _make_room(self, table: OrderedDict[Key, Entry], limit: int) -> None:
-        now = self._clock.seconds()
-        for key in [key for key, _ in zip(table, range(2), strict=False)]:
-            if not table[key].holds and table[key].expires <= now:
-                del table[key]
-        if len(table) >= limit:
-            oldest = [key for key, _ in zip(table, range(LOOKED_AT), strict=False)]
-            del table[next((key for key in oldest if not table[key].holds), oldest[0])]
+    def _add(self, table: Table, key: Key, server: str, version: int, ttl: float, now: float) -> None:
+        entry = Entry(server, version)
+        table.put(key, entry, now)
+        table.refresh(key, entry, ttl, now)
 
     def _tell(self, group: str, key: Key, server: str | None) -> None:
         for changed in tuple(self._watchers.get(group, ())):

@@ -51,9 +51,7 @@ class EarlyBytesTests(TestCase):
     timeout = 15
 
     async def _through(self, conversation: Any, tls: bool, held: int) -> None:
-        world = World(
-            self, conversation, [Server("a")], client_tls=tls, limits=Limits(max_held=held)
-        )
+        world = World(self, conversation, [Server("a")], client_tls=tls, limits=Limits(max_held=held))
         client = await world.client()
         if tls:
             client.transport.startTLS(client_tls())

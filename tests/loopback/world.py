@@ -141,6 +141,10 @@ class World:
         await endpoint.connect(factory)
         return far
 
+    async def turn(self) -> None:
+        """One turn of the reactor."""
+        await task.deferLater(reactor, 0.001, lambda: None)
+
     def server(self, name: str) -> Server:
         return next(server for server in self.servers if server.name == name)
 

@@ -11,6 +11,7 @@ import poplib
 import smtplib
 import socket
 import ssl
+import subprocess
 import sys
 import threading
 import time
@@ -21,6 +22,7 @@ from unittest import mock
 
 from tests.peers.kit import needs
 from tests.peers.kit.case import PeerCase
+from tests.peers.kit.guardian import inhabitants
 from tests.peers.kit.nginx import LARGE, PATHS
 from tests.peers.kit.process import Process
 from tests.peers.kit.proxy import Exproxy, reference
@@ -37,6 +39,18 @@ while True:
     client, _ = server.accept()
     client.sendall(b"hello")
     client.close()
+"""
+
+
+SITE = """
+import time
+from tests.peers.kit.process import Process
+from tests.peers.kit.site import Site
+site = Site()
+process = site.adopt(Process(site.namespace, "sleep", ["setsid", "sleep", "1000"], site.folder))
+process.start()
+print(site.namespace.identity, process.pid, site.folder, flush=True)
+time.sleep(1000)
 """
 
 
@@ -123,6 +137,21 @@ class ProcessTests(PeerCase):
             site.close()
         process.kill()
         self.assertFalse(site.folder.exists())
+
+
+class GuardianTests(PeerCase):
+    def test_killed_tests_leave_nothing(self) -> None:
+        """After kill -9 of the tests, no process and no folder of theirs is left."""
+        argv = [sys.executable, "-c", SITE]
+        root = Path(__file__).parents[2]
+        with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, cwd=root) as tests:
+            assert tests.stdout is not None
+            identity, pid, folder = tests.stdout.readline().split()
+            tests.kill()
+        deadline = time.monotonic() + 5
+        while inhabitants(int(identity)) or Path(folder).exists():
+            self.assertLess(time.monotonic(), deadline, f"{pid} and {folder} are left")
+            time.sleep(0.01)
 
 
 class NeedsTests(unittest.TestCase):

@@ -3,6 +3,7 @@
 A test class names what it needs and finds it running; see `case.PeerCase`. The pieces:
 
 netns.py     a namespace without a name: it goes with its last user, even when the tests are killed
+guardian.py  what clears away where the tests were killed
 process.py   a program in a session of its own: start, stop, kill -9, freeze, thaw, always reaped
 dovecot.py postfix.py nginx.py samba.py
              a server on 127.0.0.11 (ex1) or 127.0.0.12 (ex2), at the standard ports, that says who it is

@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from .guardian import guardian, inhabitants
+
 _CLONE_NEWNET = 0x40000000
 _SIOCSIFFLAGS = 0x8914
 _IFF_UP_RUNNING = 0x1 | 0x40
@@ -82,6 +84,7 @@ class Namespace:
 
         Raises OSError where the kernel does not allow it (only root may).
         """
+        guard = guardian()
         home = _here()
         try:
             _call("unshare", _CLONE_NEWNET)
@@ -94,6 +97,7 @@ class Namespace:
                 _call("setns", home, _CLONE_NEWNET)
         finally:
             os.close(home)
+        guard.namespace(self.identity)
         for address in addresses:
             width = ipaddress.ip_address(address).max_prefixlen
             added = self.run(["ip", "address", "add", f"{address}/{width}", "dev", "lo"])
@@ -131,15 +135,7 @@ class Namespace:
 
     def pids(self) -> list[int]:
         """The living processes inside, this one not counted."""
-        found = []
-        for entry in Path("/proc").glob("[0-9]*"):
-            try:
-                inside = os.stat(entry / "ns" / "net").st_ino == self.identity
-            except OSError:  # it ended, or is a zombie
-                continue
-            if inside and int(entry.name) != os.getpid():
-                found.append(int(entry.name))
-        return found
+        return inhabitants(self.identity)
 
     def listening(self) -> set[Endpoint]:
         """Where somebody listens, asked of the kernel: no server sees a connection for it."""
@@ -166,5 +162,6 @@ class Namespace:
                     os.kill(pid, signal.SIGKILL)
                 except OSError:
                     continue
+        guardian().left(self.identity)
         os.close(self._descriptor)
         return sorted(set(killed))

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from .netns import Endpoint, Namespace, environment
 
 _PATIENCE = 10.0
 _PAUSE = 0.01
-# The kernel tells a child of its parent's end when the *thread* that started it ends: this one lives
-# as long as the tests do, so that servers end with the tests even where those are killed.
-_starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="peers")
 
 
 class Process:
@@ -73,13 +68,12 @@ class Process:
         if self.running:
             raise AssertionError(f"{self.name} runs already")
         self._began = time.monotonic()
-        self._child = _starter.submit(self._spawn).result()
+        self._child = self._spawn()
 
     def _spawn(self) -> subprocess.Popen[bytes]:
-        ended_with_us = [shutil.which("setpriv") or "setpriv", "--pdeathsig", "TERM", "--"]
         with self.output.open("ab") as output, self.namespace.entered():
             return subprocess.Popen(
-                [*ended_with_us, *self.argv],
+                self.argv,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

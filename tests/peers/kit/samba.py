@@ -6,12 +6,12 @@ association groups are the real ones.
 
 from __future__ import annotations
 
-import atexit
 import shutil
 import tempfile
 from functools import cache
 from pathlib import Path
 
+from .guardian import guardian
 from .netns import Namespace
 from .server import PASSWORD, Place, Server
 
@@ -64,7 +64,7 @@ def _add(namespace: Namespace, folder: Path, records: str) -> None:
 def _template() -> Path:
     """A provisioned domain with some users, made once in the life of the tests."""
     folder = Path(tempfile.mkdtemp(prefix="exproxy-domain-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    guardian().folder(folder)
     namespace = Namespace()
     try:
         arguments = {

@@ -13,6 +13,7 @@ from typing import TypeVar
 from .certs import Authority
 from .clients import Clients
 from .dovecot import Dovecot
+from .guardian import guardian
 from .needs import skip_unless
 from .netns import Namespace
 from .nginx import Nginx
@@ -45,6 +46,7 @@ class Site:
         """Make the namespace, the folder and the certificates; start nothing."""
         self.namespace = Namespace()
         self.folder = Path(tempfile.mkdtemp(prefix="exproxy-site-"))
+        guardian().folder(self.folder)
         self.folder.chmod(0o755)
         self.authority = Authority(self.folder)
         self.mail = self.folder / "mail"

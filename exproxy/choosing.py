@@ -1,0 +1,217 @@
+"""One pick on its way: where the client is bound, who is free, who is best, whose claim won.
+
+Written as a generator that gives the Deferreds of a store that answers late, and nothing where
+answers are there at once: :func:`run` turns it into a Choice or into a Deferred of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Generator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from exproxy.backend import Backend, Lease
+from exproxy.errors import NoBackend
+from exproxy.model import Choice, Claim, Facts, Key, Link, Named, Persistence
+from exproxy.waiting import Full
+
+if TYPE_CHECKING:
+    from exproxy.pool import Pool
+
+# Deferreds out, their values in, a Choice at the end.
+Steps = Generator[Any, Any, Choice]
+# So often a choice is made anew because its server went away while the store was asked.
+ROUNDS = 4
+
+log = Logger()
+
+
+class Picking:
+    """What one pick is asked for, and what it has found out."""
+
+    __slots__ = ("_bound", "_facts", "_found", "_linked", "_links", "_pool", "_stale", "avoiding")
+
+    def __init__(self, pool: Pool, facts: Facts, avoiding: Collection[str], links: Sequence[Link]) -> None:
+        self._pool = pool
+        self._facts = facts
+        self._links = links
+        self._linked = {link.server for link in links} if links else ()
+        self.avoiding = avoiding
+
+    def steps(self) -> Steps:
+        """Ends with a Choice whose lease is taken; raises NoBackend, or its kind Full."""
+        for _ in range(ROUNDS):
+            choice = yield from self._round()
+            backend = choice.backend
+            assert isinstance(backend, Backend)
+            if backend.usable_for_known():
+                return choice
+            if choice.lease is not None:
+                choice.lease.release()
+        raise NoBackend(f"the servers of {self._pool.name} come and go")
+
+    def _round(self) -> Steps:
+        # What the client was bound by, to whom, and the keys that say so but do not serve.
+        self._found: Key | None = None
+        self._bound: str | None = None
+        self._stale: list[Key] = []
+        pool = self._pool
+        stay = yield from self._known()
+        if stay is None:
+            return (yield from self._new())
+        if self._full(stay):
+            if pool.when_full.policy != "next":
+                raise Full(f"{stay.name} has reached its limit")
+            # Only this link goes elsewhere; its client stays bound.
+            return self._take(
+                pool.schedule(self._facts, {*self.avoiding, stay.server}, self._linked), Persistence.MOVED
+            )
+        return (yield from self._again(stay))
+
+    def _again(self, stay: Backend) -> Steps:
+        """The client goes where it was; its key is refreshed, and its other keys join."""
+        pool, found = self._pool, self._found
+        choice = self._take(stay, Persistence.HIT)
+        keys = pool.persistence.remember(self._facts)
+        if found is not None and (not keys or keys[0] != found):
+            # The first key decides, and it is this one that led here.
+            keys = (found, *(key for key in keys if key != found))
+        if keys:
+            claim = pool.store.claim(pool.table, keys, stay.server, pool.ttl)
+            if isinstance(claim, Deferred):
+                claim = yield from self._asked(claim, choice.lease)
+            # The other keys may belong to a server of their own (an address that several share).
+            if found is not None:
+                pool.hold(choice.lease, (found,))
+            elif claim is None or claim.server == stay.server:
+                pool.hold(choice.lease, keys)
+        return choice
+
+    def _known(self) -> Generator[Any, Any, Backend | None]:
+        """The first candidate that resolves to a server which may go on serving this client."""
+        pool = self._pool
+        for candidate in pool.persistence.candidates(self._facts):
+            if isinstance(candidate, Named):
+                server, key = candidate.server, None
+            else:
+                claim = pool.store.find(pool.table, (candidate,))
+                if isinstance(claim, Deferred):
+                    claim = yield from self._asked(claim)
+                if claim is None:
+                    continue
+                server, key = claim.server, candidate
+            backend = pool.find(server)
+            if backend is not None and pool.may_stay(backend, self.avoiding):
+                self._found = key
+                return backend
+            self._bound = self._bound or server
+            if key is not None:
+                self._stale.append(key)
+        return None
+
+    def _new(self) -> Steps:
+        pool, facts = self._pool, self._facts
+        keys = pool.persistence.remember(facts)
+        how = Persistence.MOVED if self._bound is not None else Persistence.NEW
+        if self._lodging(keys):
+            return self._take(pool.lodge(keys[0].digest, self.avoiding, self._linked), how)
+        chosen = pool.schedule(facts, self.avoiding, self._linked)
+        if not keys and not self._stale:
+            if how is Persistence.NEW and not pool.marks:
+                how = Persistence.NONE
+            return self._take(chosen, how)
+        choice = self._take(chosen, how)
+        claim = None
+        if not self._stale:
+            answer = pool.store.claim(pool.table, keys, chosen.server, pool.ttl)
+            claim = (yield from self._asked(answer, choice.lease)) if isinstance(answer, Deferred) else answer
+            if claim is None or claim.server == chosen.server:
+                pool.hold(choice.lease, keys)
+                return choice
+            winner = self._winner(claim)
+            if winner is not None:
+                if choice.lease is not None:
+                    choice.lease.release()
+                choice = self._take(winner, Persistence.HIT)
+                pool.hold(choice.lease, keys)
+                return choice
+        return (yield from self._moved((*self._stale, *(k for k in keys if k not in self._stale)), choice))
+
+    def _moved(self, keys: tuple[Key, ...], choice: Choice) -> Steps:
+        pool = self._pool
+        answer = pool.store.move(pool.table, keys, choice.backend.server, pool.ttl)
+        if isinstance(answer, Deferred):
+            yield from self._asked(answer, choice.lease)
+        pool.hold(choice.lease, keys)
+        return Choice(choice.backend, choice.lease, Persistence.MOVED, choice.reused)
+
+    def _winner(self, claim: Claim) -> Backend | None:
+        """Whom a simultaneous claim of the same client won for, where it can be used here."""
+        backend = self._pool.find(claim.server)
+        if backend is None or not self._pool.may_stay(backend, self.avoiding) or self._full(backend):
+            return None
+        return backend
+
+    def _lodging(self, keys: tuple[Key, ...]) -> bool:
+        """Whether the client is bound to a server that other services of the group still have for it,
+        with none that all of them have: it keeps its binding, and lodges elsewhere for this service.
+
+        Moving it would have the services pull it to and fro.
+        """
+        group, pool = self._pool.group, self._pool
+        if group is None or self._bound is None or not keys or self._bound in self.avoiding:
+            return False
+        return group.alive(self._bound) and not pool.good_everywhere(self.avoiding)
+
+    def _full(self, backend: Backend) -> bool:
+        return backend.full() and backend.server not in self._linked
+
+    def _take(self, backend: Backend, how: Persistence) -> Choice:
+        for link in self._links:
+            if link.server == backend.server and link.port == backend.port:
+                return Choice(backend, None, how, link)
+        return Choice(backend, Lease(backend, self._pool.released), how)
+
+    def _asked(self, answer: Deferred[Any], lease: Any = None) -> Generator[Any, Any, Any]:
+        """What a store says late; None where it fails, for its memory is no reason to refuse a client.
+        ``lease`` goes back where the pick is given up."""
+        answer.addErrback(self._forgetful)
+        try:
+            return (yield answer)
+        except BaseException:
+            if lease is not None:
+                lease.release()
+            raise
+
+    def _forgetful(self, failure: Failure) -> Failure | None:
+        if isinstance(failure.value, CancelledError):
+            return failure
+        log.failure("{pool}: the store does not answer", failure, pool=self._pool.name)
+        return None
+
+
+def run(steps: Steps) -> Choice | Deferred[Choice]:
+    """Drive the steps; only a store that answers late makes a Deferred of it."""
+    try:
+        answer = next(steps)
+    except StopIteration as end:
+        choice: Choice = end.value
+        return choice
+    return Deferred.fromCoroutine(_late(steps, answer))
+
+
+async def _late(steps: Steps, waiting: Deferred[Any]) -> Choice:
+    try:
+        while True:
+            try:
+                value = await waiting
+            except CancelledError as error:
+                waiting = steps.throw(error)
+            else:
+                waiting = steps.send(value)
+    except StopIteration as end:
+        choice: Choice = end.value
+        return choice

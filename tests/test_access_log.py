@@ -1,0 +1,136 @@
+"""The access log: whole lines, few writes, and nothing that a full disk could hurt."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.logger import globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+from exproxy.access_log import FLUSH_LINES, FLUSH_SECONDS, AccessLog, timestamp
+from tests.folders import folder
+
+
+class AccessLogTests(SynchronousTestCase):
+    """Records into a file."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.path = folder(self) / "access.log"
+        self.log = AccessLog(self.clock, self.path)
+        self.log.open()
+        self.addCleanup(self.log.close)
+
+    def records(self, path: Path | None = None) -> list[dict[str, Any]]:
+        text = (path or self.path).read_text(encoding="utf-8")
+        self.assertTrue(text == "" or text.endswith("\n"))
+        return [json.loads(line) for line in text.splitlines()]
+
+    def test_timestamp(self) -> None:
+        """Times are UTC with milliseconds."""
+        self.assertEqual(timestamp(0), "1970-01-01T00:00:00.000Z")
+        self.assertEqual(timestamp(1700000000.9996), "2023-11-14T22:13:20.999Z")
+
+    def test_gathered(self) -> None:
+        """Lines are written together, half a second after the first."""
+        for number in range(3):
+            self.log.write({"service": "imap", "number": number})
+        self.assertEqual(self.records(), [])
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+        self.clock.advance(FLUSH_SECONDS)
+        self.assertEqual([record["number"] for record in self.records()], [0, 1, 2])
+        self.assertEqual(list(self.records()[0]), ["time", "service", "number"])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_many_do_not_wait(self) -> None:
+        """Enough lines are written at once, and leave no timer."""
+        for number in range(FLUSH_LINES):
+            self.log.write({"number": number})
+        self.assertEqual(len(self.records()), FLUSH_LINES)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_whatever_clients_say(self) -> None:
+        """Line ends, quotes, any script and half a surrogate pair stay inside one line of JSON."""
+        values = ['a"b\\c', "line\r\nend\u2028", "müller 田中", "half \ud800 a pair"]
+        for value in values:
+            self.log.write({"user": value, "path": Path("/owa"), "bytes": b"\xff"})
+        self.log.flush()
+        self.assertEqual(len(self.path.read_bytes().split(b"\n")), 5)
+        lines = self.path.read_bytes().decode("utf-8").split("\n")[:-1]
+        self.assertEqual([json.loads(line)["user"] for line in lines], values)
+
+    def test_appends(self) -> None:
+        """A file that is there is continued."""
+        self.log.write({"number": 1})
+        self.log.close()
+        self.log.open()
+        self.log.write({"number": 2})
+        self.log.flush()
+        self.assertEqual([record["number"] for record in self.records()], [1, 2])
+
+    def test_rotation(self) -> None:
+        """After reopen() the old file has all that came before, the new one what comes after."""
+        self.log.write({"number": 1})
+        old = self.path.rename(self.path.with_suffix(".old"))
+        self.log.reopen()
+        self.log.write({"number": 2})
+        self.log.flush()
+        self.assertEqual([record["number"] for record in self.records(old)], [1])
+        self.assertEqual([record["number"] for record in self.records()], [2])
+
+    def test_close(self) -> None:
+        """close() writes what is queued and leaves no timer, also the second time."""
+        self.log.write({"number": 1})
+        self.log.close()
+        self.log.close()
+        self.assertEqual(len(self.records()), 1)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_missing_folder(self) -> None:
+        """A folder that is not there is an error at open(), with the path in its text."""
+        log = AccessLog(self.clock, "/nonexistent/access.log")
+        self.assertIn("/nonexistent/access.log", str(self.assertRaises(OSError, log.open)))
+
+    def test_none(self) -> None:
+        """No destination: nothing is kept and no timer runs."""
+        log = AccessLog(self.clock, None)
+        log.open()
+        log.write({"number": 1})
+        log.close()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_stdout(self) -> None:
+        """Standard output is the one that was there at open(), and stays open."""
+        first, second = io.StringIO(), io.StringIO()
+        self.patch(sys, "stdout", first)
+        log = AccessLog(self.clock, "stdout")
+        log.open()
+        self.patch(sys, "stdout", second)
+        log.write({"number": 1})
+        log.close()
+        self.assertEqual(json.loads(first.getvalue())["number"], 1)
+        self.assertFalse(first.closed)
+        self.assertEqual(second.getvalue(), "")
+
+    def test_full_disk(self) -> None:
+        """A disk that is full costs lines and is said once; nobody is told but the log."""
+        if not Path("/dev/full").exists():
+            return
+        events: list[Any] = []
+        globalLogPublisher.addObserver(events.append)
+        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+        log = AccessLog(self.clock, "/dev/full")
+        log.open()
+        for _ in range(3):
+            log.write({"number": 1})
+            self.clock.advance(FLUSH_SECONDS)
+        log.close()
+        errors = [event for event in events if event["log_level"].name == "error"]
+        self.assertEqual(len(errors), 1)
+        self.assertIn("No space left", errors[0]["why"])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
