@@ -79,8 +79,8 @@ def _explain(host: str, port: int, error: OSError) -> str:
         )
     elif error.errno == errno.EADDRINUSE and _ephemeral(port):
         advice = (
-            f"something else uses this port; find it with `ss -ltnp 'sport = :{port}'`. It lies in the system's "
-            "range for outgoing connections, one of which may hold it: reserve it with "
+            f"something else uses this port; find it with `ss -ltnp 'sport = :{port}'`. It lies in the "
+            "system's range for outgoing connections, one of which may hold it: reserve it with "
             f"`sysctl net.ipv4.ip_local_reserved_ports={port}`"
         )
     elif error.errno == errno.EADDRINUSE:

@@ -71,8 +71,8 @@ def groups(draft: Draft, members: Iterable[Member]) -> None:
         if leader.persistence[0] == member.persistence[0] and leader.persistence != member.persistence:
             draft.document.warn(
                 member.where,
-                f"{leader.service!r} is in group {member.group!r} with other options of {member.persistence[0]}, "
-                "so the two may not recognise each other's clients",
+                f"{leader.service!r} is in group {member.group!r} with other options of "
+                f"{member.persistence[0]}, so the two may not recognise each other's clients",
             )
     for name in draft.groups_named:
         if name in (draft.file.services or {}):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from OpenSSL import SSL, crypto
-from service_identity import VerificationError
+from service_identity import CertificateError, VerificationError
 from service_identity.cryptography import verify_certificate_hostname, verify_certificate_ip_address
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
@@ -75,7 +75,7 @@ class ClientTLS:
                     verify_certificate_ip_address(leaf, self._name)
                 else:
                     verify_certificate_hostname(leaf, self._name)
-            except (VerificationError, ValueError):
+            except (VerificationError, CertificateError, ValueError):
                 # Raised here it would be lost inside OpenSSL; this way it is the reason that the log shows.
                 protocol.failVerification(Failure())
                 return False

@@ -45,7 +45,8 @@ def server_context(
             for name in spoken:
                 if name in offered:
                     return name
-            raise ValueError("no protocol in common")
+            # OpenSSL sends the alert; Twisted takes any other kind of error for a mistake of ours.
+            raise SSL.Error([("ALPN", "select", "no protocol in common")])
 
         context.set_alpn_select_callback(select)
     return context

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from cryptography import x509
 from OpenSSL import SSL
 
 from exproxy.model import TLSOptions
@@ -94,6 +95,7 @@ def carry(end: SSL.Connection, other: SSL.Connection) -> None:
 
 def shown(client: SSL.Connection) -> str:
     """The common name of the certificate that a server showed."""
-    certificate = client.get_peer_certificate()
+    certificate = client.get_peer_certificate(as_cryptography=True)
     assert certificate is not None
-    return certificate.get_subject().CN
+    [name] = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+    return str(name.value)

@@ -43,7 +43,9 @@ class ClientTests(SynchronousTestCase):
 
     def test_another_name(self) -> None:
         """A certificate for another name is refused, and the reason is kept for the log."""
-        self.assertIsInstance(self.refused(self.ours, "ex1.litware.test", "ex2.litware.test"), VerificationError)
+        self.assertIsInstance(
+            self.refused(self.ours, "ex1.litware.test", "ex2.litware.test"), VerificationError
+        )
 
     def test_server_name_wins(self) -> None:
         """`server-name` is verified and sent in place of the host."""
