@@ -41,7 +41,7 @@ class Asking:
         ``timeout``: seconds for all of it."""
         self._reactor = reactor
         self._check = check
-        self._conversation = check.dialogue()
+        self._conversation: Any = None
         self._address = address
         self._link = Link(1, server, *address)
         self._client_tls = client_tls
@@ -54,7 +54,12 @@ class Asking:
     def start(self) -> None:
         """Begin."""
         self._timer = self._reactor.callLater(self._timeout, self._too_late)
-        tls = self._client_tls() if self._client_tls is not None else None
+        try:
+            self._conversation = self._check.dialogue()
+            tls = self._client_tls() if self._client_tls is not None else None
+        except Exception:
+            self._mistake()
+            return
         self._connecting = connecting = connect(
             self._reactor, *self._address, timeout=self._timeout + 1, tls=tls, handshake=self._timeout + 1
         )
@@ -129,8 +134,11 @@ class Asking:
                     return
                 self._perform(action)
         except Exception:
-            self.log.failure("check {check} failed", check=self._check)
-            self._end(actions.Fail(f"{self._check.layer}RSP", "check", "internal error"))
+            self._mistake()
+
+    def _mistake(self) -> None:
+        self.log.failure("check {check} failed", check=self._check)
+        self._end(actions.Fail(f"{self._check.layer}RSP", "check", "internal error"))
 
     def _perform(self, action: actions.Action) -> None:
         wire = self._wire

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectError, ConnectionRefusedError, TimeoutError, UserError
+from twisted.internet.error import ConnectionRefusedError, TimeoutError
 from twisted.internet.interfaces import IConnector, IDelayedCall
 from twisted.internet.protocol import ClientFactory
 from twisted.python.failure import Failure
@@ -76,15 +77,14 @@ class _Attempt(ClientFactory):
 
     def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:
         error = reason.value
-        if isinstance(error, UserError):
-            return
         if isinstance(error, TimeoutError):
             self._fail("L4TOUT", "connect", "no answer")
         elif isinstance(error, ConnectionRefusedError):
             self._fail("L4CON", "connect", "Connection refused")
         else:
-            text = error.args[1] if isinstance(error, ConnectError) and len(error.args) > 1 else None
-            self._fail("L4CON", "connect", str(text or reason_text(reason)))
+            number = getattr(error, "osError", None)
+            text = os.strerror(number) if isinstance(number, int) else reason_text(reason)
+            self._fail("L4CON", "connect", text)
 
     def _made(self, wire: Wire) -> None:
         if self._over:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from OpenSSL import SSL
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
     IHalfCloseableProtocol,
@@ -301,8 +302,12 @@ def reason_text(reason: Failure) -> str:
     value = reason.value
     if isinstance(value, ConnectionDone):
         return "closed"
-    text = " ".join(str(value).split()) or type(value).__name__
-    return text[:200]
+    if isinstance(value, SSL.Error) and value.args and isinstance(value.args[0], list):
+        # OpenSSL's queue of (library, function, reason); older entries are the deeper causes.
+        text = ", ".join(entry[-1] for entry in value.args[0] if entry[-1])
+    else:
+        text = " ".join(str(value).split())
+    return text[:200] or type(value).__name__
 
 
 def describe(handle: Any) -> TLS:

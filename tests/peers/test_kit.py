@@ -219,9 +219,7 @@ class DovecotTests(ServerCase):
             client = imaplib.IMAP4_SSL("127.0.0.12", 993, ssl_context=self.trust())
         self.assertIn(b"ex2.ex.test ready", client.welcome)
         client.logout()
-        done = self.site.clients.s_client(
-            "127.0.0.11", 993, "-verify_hostname", PUBLIC, "-ign_eof", text="a LOGOUT\r\n"
-        )
+        done = self.site.clients.s_client("127.0.0.11", 993, "-verify_hostname", PUBLIC, text="a LOGOUT\r\n")
         self.assertIn("ex1.ex.test ready", done.out)
 
     def test_pop(self) -> None:

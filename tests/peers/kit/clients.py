@@ -34,7 +34,7 @@ class Clients:
         self, address: str, port: int, *arguments: str, text: str = "", limit: float = _LIMIT
     ) -> Done:
         """Send `text` through `openssl s_client -quiet`, authority verified; it ends when the server does."""
-        options = ["-quiet", "-no_ign_eof", "-CAfile", str(self._ca), "-verify_return_error"]
+        options = ["-quiet", "-CAfile", str(self._ca), "-verify_return_error"]
         where = ["-connect", f"{address}:{port}"]
         argv = ["openssl", "s_client", *options, *where, *arguments]
         return self._namespace.run(argv, text=text, timeout=limit)

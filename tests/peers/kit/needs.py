@@ -56,7 +56,7 @@ def missing(name: str) -> str:
 
 def skip_unless(*names: str) -> None:
     """Raise SkipTest for the first thing that is missing; fail instead where EXPROXY_NO_SKIP=1."""
-    for name in ("namespace", *names):
+    for name in (*names, "namespace"):
         if reason := missing(name):
             if os.environ.get("EXPROXY_NO_SKIP") == "1":
                 raise AssertionError(reason)
