@@ -12,6 +12,7 @@ from twisted.trial.unittest import TestCase
 from exproxy.lab.lab import Lab
 from exproxy.lab.options import LabOptions
 from exproxy.lab.server import SERVICES
+from tests.folders import folder
 from tests.lab.support import Raw, certificates
 
 
@@ -96,9 +97,9 @@ class LabTests(TestCase):
 
     async def test_without_control(self) -> None:
         """The control can be left out; certificates go into the state folder unless said otherwise."""
-        folder = Path(self.mktemp())
-        lab = make(folder, control=None, certificates=None)
-        self.assertEqual(lab.certificates.ca, folder / "lab" / "ca.pem")
+        place = folder(self) / "lab"
+        lab = make(place, control=None, certificates=None)
+        self.assertEqual(lab.certificates.ca, place / "lab" / "ca.pem")
         await lab.start()
         self.assertIsNone(lab.control_port)
         await lab.stop()
