@@ -21,6 +21,7 @@ from exproxy import listening
 from exproxy.access_log import AccessLog
 from exproxy.build import Builder, Built
 from exproxy.config import Config, Listen
+from exproxy.descriptors import raise_limit, shortage
 from exproxy.errors import ConfigurationError
 from exproxy.event_log import EventLog
 from exproxy.model import TLSOptions
@@ -34,6 +35,8 @@ from exproxy.virtual import Shared
 if TYPE_CHECKING:
     from exproxy.lab.lab import Lab
 
+# Services have generous limits of their own; that all of them are reached at once is not expected.
+ENOUGH = 20_000
 UNVERIFIED = TLSOptions(verify="none")
 
 
@@ -61,6 +64,7 @@ class ExproxyService(Service):
         self._stopping: Deferred[Any] | None = None
         self._event_file: IO[str] = sys.stdout
         self._signals = 0
+        self._handlers: list[tuple[signal.Signals, Any, Any]] = []
         self.built = self._build()
 
     # -- begin -----------------------------------------------------------------------
@@ -84,6 +88,12 @@ class ExproxyService(Service):
     def startService(self) -> None:
         """Begin to ask, to listen, and to answer."""
         super().startService()
+        # Before anything else: it would kill.
+        self._catch(signal.SIGHUP, lambda number, frame: self.reactor.callFromThread(self.reopen_logs))
+        clients = sum(built.config.limits.connections for built in self.built)
+        warning = shortage(raise_limit(), min(clients, ENOUGH))
+        if warning:
+            self.log.warn("{warning}", warning=warning)
         names = {
             self.config.servers[server].address: built.config.name_ttl
             for built in self.built
@@ -169,6 +179,7 @@ class ExproxyService(Service):
             await self.lab.stop()
         self.access_log.close()
         self._close_event_log()
+        self._give_signals_back()
 
     def _close_event_log(self) -> None:
         if self._event_log is not None:
@@ -201,12 +212,14 @@ class ExproxyService(Service):
         """After a rotation: go on in new files."""
         try:
             self.access_log.reopen()
-            if self._event_log is not None:
+            # sys.stdout is a part of Twisted's log by now, which would hear itself.
+            if self._event_log is not None and self.config.event_log != "stdout":
                 self._close_event_log()
                 self._open_event_log()
         except OSError as error:
             self.log.error("a log cannot be opened again: {error}", error=error)
-        self.log.info("SIGHUP: the logs were reopened; a changed configuration is read at the next start")
+        else:
+            self.log.info("SIGHUP: the logs were reopened; a changed configuration is read at the next start")
 
     def cut(self) -> None:
         """Drop every connection now."""
@@ -219,12 +232,20 @@ class ExproxyService(Service):
         self._sockets.clear()
 
     def _catch_signals(self) -> None:
-        """Twisted's own handler ignores a second SIGTERM; ours stops at once then. SIGHUP would kill."""
-        signal.signal(signal.SIGHUP, lambda number, frame: self.reactor.callFromThread(self.reopen_logs))
+        """Twisted's own handler ignores a second SIGTERM; ours stops at once then."""
         for number in (signal.SIGTERM, signal.SIGINT):
             previous = signal.getsignal(number)
             if callable(previous):
-                signal.signal(number, partial(self._signalled, previous))
+                self._catch(number, partial(self._signalled, previous))
+
+    def _catch(self, number: signal.Signals, ours: Callable[[int, Any], Any]) -> None:
+        self._handlers.append((number, ours, signal.signal(number, ours)))
+
+    def _give_signals_back(self) -> None:
+        handlers, self._handlers = self._handlers, []
+        for number, ours, previous in handlers:
+            if signal.getsignal(number) is ours and previous is not None:
+                signal.signal(number, previous)
 
     def _signalled(self, previous: Callable[..., Any], number: int, frame: Any) -> None:
         if self._signals:

@@ -61,6 +61,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "access_log",
         "event_log",
         "secret",
+        "descriptors",
         "plugins",
     ),
     4: ("config", "build", "service", "tap", "ctl", "lab", "demo"),
