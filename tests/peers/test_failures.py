@@ -5,6 +5,7 @@ from __future__ import annotations
 import imaplib
 import smtplib
 import socket
+import ssl
 import time
 from collections.abc import Callable
 
@@ -130,6 +131,31 @@ class WebFailureTests(FailureCase):
             return done.out if done.code == 0 else f"failed: {done.err}"
 
         self.suffer(self.site.nginx["ex1"], client, "exchange-https")
+
+    def test_a_waiting_request(self) -> None:
+        """A request that hangs at a server which freezes is answered by the other server."""
+        tls = ssl.create_default_context(cafile=str(self.site.authority.ca))
+        ask = f"GET /owa/ HTTP/1.1\r\nHost: {PUBLIC}\r\nUser-Agent: MSRPC\r\n\r\n".encode()
+
+        def answer(client: ssl.SSLSocket) -> str:
+            client.sendall(ask)
+            data = b""
+            while not data.endswith(b" owa\n"):
+                piece = client.recv(65536)
+                if not piece:
+                    raise AssertionError(f"closed after {data!r}")
+                data += piece
+            return data.decode().rpartition("\n\n")[2].rpartition("\r\n")[2].split()[0]
+
+        with (
+            self.site.namespace.entered(),
+            socket.create_connection((PROXY, 443), timeout=ENDLESS) as raw,
+            tls.wrap_socket(raw, server_hostname=PUBLIC) as client,
+        ):
+            first = answer(client)
+            self.site.nginx[first].freeze()
+            second = answer(client)
+        self.assertEqual({first, second}, {"ex1", "ex2"})
 
     def test_both_dead(self) -> None:
         """With no server left a client gets 503 and when to come again."""
