@@ -2,131 +2,38 @@
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
 import tempfile
 from functools import lru_cache
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from tests.peers.kit.certs import Authority
 
 
-def _name(text: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, text)])
+class _Kept:
+    """An authority whose folder goes with the process."""
 
-
-# Python 3.13 verifies strictly (RFC 5280): an authority says what it is for, and whose key is whose.
-_SIGNING = x509.KeyUsage(
-    digital_signature=False,
-    content_commitment=False,
-    key_encipherment=False,
-    data_encipherment=False,
-    key_agreement=False,
-    key_cert_sign=True,
-    crl_sign=True,
-    encipher_only=False,
-    decipher_only=False,
-)
+    def __init__(self) -> None:
+        self._holder = tempfile.TemporaryDirectory(prefix="exproxy-certificates-")
+        self.authority = Authority(Path(self._holder.name))
 
 
 @lru_cache
-def authority() -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
-    """A certificate authority."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    now = datetime.datetime.now(datetime.timezone.utc)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(_name("exproxy test authority"))
-        .issuer_name(_name("exproxy test authority"))
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=2))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_SIGNING, critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    return certificate, key
-
-
-@lru_cache
-def folder() -> Path:
-    """Where the files are: a temporary folder that goes with the process."""
-    holder = tempfile.TemporaryDirectory(prefix="exproxy-certificates-")
-    _HOLD.append(holder)
-    path = Path(holder.name)
-    (path / "ca.pem").write_bytes(authority()[0].public_bytes(serialization.Encoding.PEM))
-    return path
-
-
-_HOLD: list[object] = []
+def _kept() -> _Kept:
+    return _Kept()
 
 
 def ca_file() -> Path:
     """The authority's certificate, PEM."""
-    return folder() / "ca.pem"
+    return _kept().authority.ca
 
 
 @lru_cache
 def pem(*names: str) -> Path:
     """A PEM file with a key and a certificate for those DNS names and IP addresses."""
-    ca, ca_key = authority()
-    key = ec.generate_private_key(ec.SECP256R1())
-    now = datetime.datetime.now(datetime.timezone.utc)
-    alternatives: list[x509.GeneralName] = []
-    for name in names:
-        try:
-            alternatives.append(x509.IPAddress(ipaddress.ip_address(name)))
-        except ValueError:
-            alternatives.append(x509.DNSName(name))
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(_name(names[0]))
-        .issuer_name(ca.subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False
-        )
-        .sign(ca_key, hashes.SHA256())
-    )
-    path = folder() / f"{names[0].replace('*', 'wild')}-{len(names)}.pem"
-    path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        + certificate.public_bytes(serialization.Encoding.PEM)
-    )
-    return path
+    return _kept().authority.pem(*names)
 
 
 @lru_cache
 def nameless_pem(common_name: str) -> Path:
-    """Like pem(), but with the name only where it stood before 2000: no subjectAltName."""
-    ca, ca_key = authority()
-    key = ec.generate_private_key(ec.SECP256R1())
-    now = datetime.datetime.now(datetime.timezone.utc)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(_name(common_name))
-        .issuer_name(ca.subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .sign(ca_key, hashes.SHA256())
-    )
-    path = folder() / f"{common_name}-nameless.pem"
-    path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        + certificate.public_bytes(serialization.Encoding.PEM)
-    )
-    return path
+    """The same with a common name alone, as certificates were once."""
+    return _kept().authority.pem(common_name, alternatives=False)

@@ -75,20 +75,24 @@ class Authority:
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(own), critical=False)
         )
 
-    def pem(self, *names: str) -> Path:
-        """A PEM file, certificate then key, for those DNS names and IP addresses."""
+    def pem(self, *names: str, alternatives: bool = True) -> Path:
+        """A PEM file, certificate then key, for those DNS names and IP addresses.
+
+        Without `alternatives` the first name is the subject's common name, and nothing else.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
-        certificate = (
+        builder = (
             self._builder(_common_name(names[0]), key.public_key())
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(signs=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-            .add_extension(
-                x509.SubjectAlternativeName([_alternative(name) for name in names]), critical=False
-            )
-            .sign(self._key, hashes.SHA256())
         )
-        path = self._folder / f"{names[0].replace('*', 'any')}.pem"
+        if alternatives:
+            known = x509.SubjectAlternativeName([_alternative(name) for name in names])
+            builder = builder.add_extension(known, critical=False)
+        certificate = builder.sign(self._key, hashes.SHA256())
+        kind = len(names) if alternatives else "nameless"
+        path = self._folder / f"{names[0].replace('*', 'any')}-{kind}.pem"
         path.touch(mode=0o600)
         path.write_bytes(
             certificate.public_bytes(serialization.Encoding.PEM)
