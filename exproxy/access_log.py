@@ -54,9 +54,17 @@ class AccessLog:
             self._file = open(self._destination, "a", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
 
     def reopen(self) -> None:
-        """After a rotation: write what there is to the old file, then open the new one."""
-        self.close()
-        self.open()
+        """After a rotation: write what there is to the old file, then open the new one.
+
+        Raises OSError where that cannot be; the old one stays. Standard output is nothing to reopen.
+        """
+        self.flush()
+        if isinstance(self._destination, Path):
+            old = self._file
+            self.open()
+            if old is not None:
+                with suppress(OSError):
+                    old.close()
 
     def write(self, record: Mapping[str, object]) -> None:
         """Queue one record; ``time`` is set here."""

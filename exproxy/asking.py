@@ -53,7 +53,6 @@ class Asking:
 
     def start(self) -> None:
         """Begin."""
-        self._timer = self._reactor.callLater(self._timeout, self._too_late)
         try:
             self._conversation = self._check.dialogue()
             tls = self._client_tls() if self._client_tls is not None else None
@@ -61,8 +60,10 @@ class Asking:
             self._mistake()
             return
         self._connecting = connecting = connect(
-            self._reactor, *self._address, timeout=self._timeout + 1, tls=tls, handshake=self._timeout + 1
+            self._reactor, *self._address, timeout=self._timeout, tls=tls, handshake=self._timeout + 1
         )
+        # After the connect's own, so that a silence before TLS is called by its right name.
+        self._timer = self._reactor.callLater(self._timeout, self._too_late)
         connecting.addCallbacks(self._connected, self._failed)
 
     def stop(self) -> None:
@@ -94,7 +95,7 @@ class Asking:
     def _too_late(self) -> None:
         self._timer = None
         if self._connecting is not None:
-            phase, layer = "connect", "L4" if self._client_tls is None else "L6"
+            phase, layer = ("TLS handshake", "L6") if self._client_tls is not None else ("connect", "L4")
         else:
             phase, layer = getattr(self._conversation, "phase", "answer"), self._check.layer
         self._end(actions.Fail(f"{layer}TOUT", phase, f"no answer in {self._timeout:g} s"))

@@ -66,7 +66,7 @@ class Dispatch:
             return
         if isinstance(choice, Deferred):
             self._waiting = choice
-            choice.addCallbacks(self._chosen, self._none)
+            choice.addCallbacks(self._chosen, self._none).addErrback(self._mistaken)
         else:
             self._chosen(choice)
 
@@ -91,7 +91,7 @@ class Dispatch:
             self._choice = choice
             connecting = self._service.connect(self.pool, choice.backend, self._port)
             self._waiting = connecting
-            connecting.addCallbacks(self._connected, self._failed)
+            connecting.addCallbacks(self._connected, self._failed).addErrback(self._mistaken)
 
     def _none(self, failure: Failure) -> None:
         self._waiting = None
@@ -99,6 +99,12 @@ class Dispatch:
             return
         error = failure.value
         self._unavailable(error.reason if isinstance(error, NoBackend) else str(error))
+
+    def _mistaken(self, failure: Failure) -> None:
+        # Lost in a Deferred it would leave the client waiting for ever.
+        self._service.log.failure("a choice failed", failure)
+        if not self._cancelled:
+            self._unavailable("internal error")
 
     def _connected(self, wire: Wire) -> None:
         self._waiting = None

@@ -93,7 +93,8 @@ class ExproxyService(Service):
         clients = sum(built.config.limits.connections for built in self.built)
         warning = shortage(raise_limit(), min(clients, ENOUGH))
         if warning:
-            self.log.warn("{warning}", warning=warning)
+            # Not `warning=`: Twisted takes an event with that key for one of Python's warnings.
+            self.log.warn("{text}", text=warning)
         names = {
             self.config.servers[server].address: built.config.name_ttl
             for built in self.built

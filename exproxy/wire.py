@@ -220,8 +220,11 @@ class Wire(Protocol):
         """IPushProducer: the transport's queue is short again."""
         self.full = False
         if self._halved and not self._closing and not self.gone:
-            # Twisted forgets a half-close that was asked for while its producer was paused.
+            # Twisted forgets a half-close that was asked for while its producer was paused ...
             self.transport.loseWriteConnection()  # type: ignore[union-attr]
+        if not self.gone and getattr(self.transport, "disconnecting", False):
+            # ... and the end of a connection too, whose peer said close_notify meanwhile.
+            self._unregister()
         if self._user is not None:
             self._user.drained(self)
 

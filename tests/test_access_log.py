@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,29 @@ class AccessLogTests(SynchronousTestCase):
         self.log.flush()
         self.assertEqual([record["number"] for record in self.records(old)], [1])
         self.assertEqual([record["number"] for record in self.records()], [2])
+
+    def test_rotation_that_fails(self) -> None:
+        """A folder that went away: the old file stays, and nothing piles up."""
+        self.log.write({"number": 1})
+        moved = self.path.parent.rename(self.path.parent.with_suffix(".moved"))
+        self.addCleanup(shutil.rmtree, moved)
+        self.assertRaises(OSError, self.log.reopen)
+        self.log.write({"number": 2})
+        self.log.flush()
+        self.assertEqual([record["number"] for record in self.records(moved / self.path.name)], [1, 2])
+
+    def test_rotation_of_stdout(self) -> None:
+        """Standard output stays what it was at open(), whatever twistd has put there since."""
+        first, second = io.StringIO(), io.StringIO()
+        self.patch(sys, "stdout", first)
+        log = AccessLog(self.clock, "stdout")
+        log.open()
+        self.patch(sys, "stdout", second)
+        log.reopen()
+        log.write({"number": 1})
+        log.close()
+        self.assertIn('"number":1', first.getvalue())
+        self.assertEqual(second.getvalue(), "")
 
     def test_close(self) -> None:
         """close() writes what is queued and leaves no timer, also the second time."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -95,15 +96,31 @@ class AskingTests(TestCase):
     async def test_refused(self) -> None:
         """Nobody there."""
         self.serve()
-        self.number = 9
-        self.assertEqual(await self.ask(), actions.Fail("L4CON", "connect", "Connection refused"))
+        with socket.socket() as nobody:
+            nobody.bind(("127.0.0.1", 0))
+            self.number = nobody.getsockname()[1]
+            self.assertEqual(await self.ask(), actions.Fail("L4CON", "connect", "Connection refused"))
+
+    async def test_unreachable(self) -> None:
+        """A server that does not even accept is late in TCP, also where TLS would follow."""
+        self.serve()
+        with socket.socket() as nobody:
+            nobody.bind(("127.0.0.1", 0))
+            nobody.listen(0)
+            self.number = nobody.getsockname()[1]
+            fillers = [socket.socket() for _ in range(4)]
+            for filler in fillers:
+                filler.setblocking(False)
+                filler.connect_ex(nobody.getsockname())
+            for tls in (False, True):
+                self.assertEqual((await self.ask(tls=tls, timeout=0.1)).code, "L4TOUT")
+            for filler in fillers:
+                filler.close()
 
     async def test_silent(self) -> None:
         """A server that says nothing is late in the step that was waited for."""
         self.serve()
-        self.assertEqual(
-            await self.ask(timeout=0.1), actions.Fail("L7TOUT", "banner", "no answer in 0.1 s")
-        )
+        self.assertEqual(await self.ask(timeout=0.1), actions.Fail("L7TOUT", "banner", "no answer in 0.1 s"))
         far = await self.one()
         await far.until(lambda: far.gone)
 

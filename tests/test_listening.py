@@ -56,7 +56,7 @@ class ListeningTests(SynchronousTestCase):
         self.assertIn(f"ss -ltnp 'sport = :{port}'", text)
 
     def test_ephemeral_ports_are_tried_again(self) -> None:
-        """A port in the range of outgoing connections may come free in a moment; the advice names the range."""
+        """A port in the range of outgoing connections may come free in a moment; the advice says so."""
         tries = []
 
         def refuse(family: int, host: str, port: int) -> socket.socket:

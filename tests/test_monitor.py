@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Iterable
 from typing import Any
@@ -70,7 +71,9 @@ class MonitorTests(SynchronousTestCase):
     def watch(self, *servers: str, settings: HealthSettings = SETTINGS, seed: int = 1) -> Pool:
         self.check = Check()
         backends = [
-            Backend(f"imap/{name}", name, f"192.0.2.{number}", 143, health=Health(settings.rise, settings.fall))
+            Backend(
+                f"imap/{name}", name, f"192.0.2.{number}", 143, health=Health(settings.rise, settings.fall)
+            )
             for number, name in enumerate(servers, 1)
         ]
         pool = Pool("imap", backends, RoundRobin(), Nobody(), MemoryStore(self.reactor), self.reactor)
@@ -135,7 +138,7 @@ class MonitorTests(SynchronousTestCase):
         for _ in range(30):
             self.answer(b"ok")
             times.append(self.reactor.seconds())
-        gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+        gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
         self.assertGreaterEqual(min(gaps), 5 * (1 - JITTER) - 0.011)
         self.assertLessEqual(max(gaps), 5 * (1 + JITTER) + 0.011)
         self.assertGreater(max(gaps) - min(gaps), 0.1)
@@ -255,7 +258,7 @@ class MonitorTests(SynchronousTestCase):
         for _ in range(3):
             self.monitor.client_failed(pool, backend, "L4CON", "Connection refused")
         self.assertFalse(backend.health.up)
-        self.assertIn("info: \"client connect: Connection refused\"", self.said()[0])
+        self.assertIn('info: "client connect: Connection refused"', self.said()[0])
 
     def test_a_check_that_raises(self) -> None:
         """A mistake in a check is logged, counts as a failure, and does not end the questions."""

@@ -239,6 +239,18 @@ class WireTests(SynchronousTestCase):
         self.assertEqual(self.transport.asked[-1], "half")
         self.assertEqual(len(self.transport.asked), 2)
 
+    def test_lost_while_full_and_disconnecting(self) -> None:
+        """A wire whose transport was ending by itself, and is lost with a long queue, tells its end."""
+        self.wire.pauseProducing()
+        self.transport.disconnecting = True
+
+        def broken() -> None:
+            raise AttributeError("protocol")
+
+        self.transport.unregisterProducer = broken  # type: ignore[method-assign]
+        self.end(ConnectionLost())
+        self.assertEqual(self.user.words(), ["filled", "drained", "lost"])
+
     def test_reasons(self) -> None:
         """Reasons are short texts on one line."""
         self.assertEqual(reason_text(Failure(ConnectionDone())), "closed")
@@ -368,6 +380,19 @@ class RealWireTests(TestCase):
             far.transport.resumeProducing()
             await user.until(lambda user=user: user.words()[-1] == "drained")
             await far.until(lambda far=far: len(far.data) == 12_000_000)
+
+    async def test_the_peer_closes_tls_while_we_are_full(self) -> None:
+        """A close_notify that comes while our queue is long ends the connection when the queue is sent."""
+        wire, far = await pair(self, True)
+        user = Recorder()
+        wire.attach(user)
+        far.transport.pauseProducing()
+        wire.write(b"x" * 12_000_000)
+        await user.until(lambda: "filled" in user.words())
+        far.transport.loseConnection()
+        await task.deferLater(reactor, 0.05, lambda: None)
+        far.transport.startReading()
+        await user.until(lambda: "lost" in user.words())
 
     async def test_paused_tls_is_bounded(self) -> None:
         """A paused TLS wire keeps what was decrypted, and the rest stays with the sender."""

@@ -89,9 +89,21 @@ def clashes(document: Document, addresses: Iterable[Placed]) -> None:
     for mine in sorted(addresses, key=lambda one: _position(document, one)):
         before = taken.setdefault(mine.listen.port, [])
         other = next((one for one in before if _same_place(one.listen, mine.listen)), None)
+        unlike = next((one for one in before if _unlike(one, mine)), None)
         before.append(mine)
         if other is not None and mine.listen.port:
             document.error(mine.where, _clash(document, mine, other))
+        elif unlike is not None and mine.listen.port:
+            document.error(
+                mine.where,
+                f"{mine.listen.text} has tls {mine.listen.tls!r}, and {unlike.listen.text} has "
+                f"{unlike.listen.tls!r}: one service has one way on all addresses of a port; "
+                "make it a service of its own",
+            )
+
+
+def _unlike(one: Placed, other: Placed) -> bool:
+    return one.owner == other.owner and one.listen.tls != other.listen.tls
 
 
 def _position(document: Document, one: Placed) -> tuple[int, int]:

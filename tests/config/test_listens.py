@@ -135,6 +135,16 @@ class ClashTests(ReadingTestCase):
             self.assertEqual(len(found), 1, (one, other))
             self.assertIn(wide, found[0])
 
+    def test_one_way_with_tls(self) -> None:
+        """One service has one way with TLS on a port, on whatever addresses; two services may differ."""
+        (found,) = self.clashes(
+            "[{address: 127.0.0.1, port: 25, tls: none}, {address: 127.0.0.2, port: 25, tls: passthrough}]"
+        )
+        self.assertIn("127.0.0.2:25 has tls 'passthrough', and 127.0.0.1:25 has 'none'", found)
+        one = "{address: 127.0.0.1, port: 25, tls: none}"
+        other = "{address: 127.0.0.2, port: 25, tls: passthrough}"
+        self.assertEqual(self.clashes(one, other), [])
+
     def test_admin(self) -> None:
         """The administration's address counts too."""
         text = (

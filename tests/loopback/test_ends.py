@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterable
 from typing import Any
 
 from twisted.trial.unittest import TestCase
 
 from exproxy import actions, events
+from exproxy.settings import Timeouts
 from tests.loopback.pairs import client_tls
 from tests.loopback.world import Server, ServerFirst, World
 
@@ -54,6 +56,43 @@ class EndsTests(TestCase):
         await world.quiet()
         self.assertEqual(world.records.kept[0]["reason"], "changed its mind")
 
+    async def test_choosing_fails(self) -> None:
+        """A scheduling that fails at the second choice: the client is refused and does not wait for ever."""
+        world = World(self, ServerFirst, [Server("a"), Server("b")])
+        await world.server("a").close()
+        await world.server("b").close()
+        pick, picks = world.pool.pick, []
+
+        def broken(*arguments: Any) -> Any:
+            picks.append(arguments)
+            if len(picks) == 2:
+                raise RuntimeError("a mistake")
+            return pick(*arguments)
+
+        world.pool.pick = broken  # type: ignore[method-assign, assignment]
+        client = await world.client()
+        await client.until(lambda: client.eof)
+        self.assertEqual(client.data, b"sorry\r\n")
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+    async def test_a_server_that_does_not_answer(self) -> None:
+        """A server that does not even accept is given up after timeouts.connect, and the next is tried."""
+        world = World(self, ServerFirst, [Server("a"), Server("b", b"b")], timeouts=Timeouts(connect=0.1))
+        with socket.socket() as nobody:
+            nobody.bind(("127.0.0.1", 0))
+            nobody.listen(0)
+            fillers = [socket.socket() for _ in range(4)]
+            for filler in fillers:
+                filler.setblocking(False)
+                filler.connect_ex(nobody.getsockname())
+            world.pool.backends[0].port = nobody.getsockname()[1]
+            for _ in range(2):
+                client = await world.client()
+                await client.until(lambda client=client: client.data == b"b")
+            for filler in fillers:
+                filler.close()
+        self.assertEqual(world.failed, [("a", "L4TOUT", "no answer")])
+
     async def test_no_conversation(self) -> None:
         """A protocol that cannot even make its conversation drops the client and is logged."""
 
@@ -98,7 +137,7 @@ class EndsTests(TestCase):
         self.assertEqual(world.records.kept[0]["reason"], "enough")
 
     async def test_both_ends_reset_while_full(self) -> None:
-        """Two ends that read nothing and are reset together are noticed, and nothing waits for the idle time."""
+        """Two ends that read nothing and are reset together are noticed, without the idle time."""
         for tls in (False, True):
             world = World(self, ServerFirst, [Server("a", tls=tls)], client_tls=tls)
             client = await world.client()

@@ -63,7 +63,7 @@ class ClientTests(SynchronousTestCase):
         self.assertIsNotNone(self.refused(self.ours, "192.0.2.3", "b.test"))
 
     def test_without_alternative_names(self) -> None:
-        """A certificate with a common name alone is refused like any wrong name, not with a mistake of ours."""
+        """A certificate with a common name alone is refused like any wrong name, with a reason."""
         path = nameless_pem("ex1.litware.test")
         from exproxy.tls.server import ServerTLS
 
