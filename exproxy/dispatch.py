@@ -103,6 +103,9 @@ class Dispatch:
     def _mistaken(self, failure: Failure) -> None:
         # Lost in a Deferred it would leave the client waiting for ever.
         self._service.log.failure("a choice failed", failure)
+        choice, self._choice = self._choice, None
+        if choice is not None and choice.lease is not None:
+            choice.lease.release()
         if not self._cancelled:
             self._unavailable("internal error")
 

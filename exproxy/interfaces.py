@@ -341,6 +341,10 @@ class IWire(Interface):
     def abort() -> None:
         """Drop the connection now."""
 
+    def acknowledged() -> int:
+        """How many bytes the other end has taken so far, as far as the system tells; for seeing
+        whether there is progress, so any number that stands still will do."""
+
     def detach() -> Any:
         """``Detached(socket, unread, unsent)``, the transport forgetting its socket; None where this
         wire has none to give (TLS)."""

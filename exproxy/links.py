@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from exproxy.session import Session
     from exproxy.virtual import VirtualService
 
+# Once the end was decided, seconds without any progress in what is still to be sent; then a wire is dropped.
+LINGER = 10.0
+
 
 class Links:
     """Owns every connection to a backend that one session has.
@@ -35,6 +38,8 @@ class Links:
         self._backend: IBackend | None = None
         self.current: End | None = None
         self.pinned: Link | None = None
+        # Links that were closed and are not gone yet, by the name of their deadline.
+        self._leaving: dict[str, End] = {}
 
     def __iter__(self) -> Iterator[End]:
         return iter(list(self._by_number.values()))
@@ -166,6 +171,9 @@ class Links:
         """Its wire is gone."""
         if end.link is not None:
             self._by_number.pop(end.link.number, None)
+            name = f"leave {end.link.number}"
+            if self._leaving.pop(name, None) is not None:
+                self._session.deadlines.set(name, None)
         if self.current is end:
             self.current = None
 
@@ -176,6 +184,19 @@ class Links:
     def close(self, end: End) -> None:
         """Close a link after what was written to it; the conversation is not told of its end."""
         self._leave(end, end.wire.close)
+        if end.link is not None and not end.gone:
+            # A server may leave our close_notify without its own for ever.
+            name = f"leave {end.link.number}"
+            self._leaving[name] = end
+            self._session.deadlines.set(name, LINGER)
+
+    def overdue(self, deadline: str) -> bool:
+        """Drop the link that has not gone by that deadline; False where it is none of these."""
+        end = self._leaving.pop(deadline, None)
+        if end is None:
+            return False
+        end.wire.abort()
+        return True
 
     def _leave(self, end: End, how: Callable[[], None]) -> None:
         end.closing = True

@@ -70,11 +70,16 @@ class ExproxyService(Service):
     # -- begin -----------------------------------------------------------------------
 
     def bind(self) -> None:
-        """Bind every listening address. Raises CannotListen; nothing stays bound then."""
+        """Take every listening address; the system queues connections until there is somebody to answer.
+
+        Raises CannotListen; nothing stays bound then.
+        """
         try:
             for built in self.built:
                 for listen in built.config.listens:
-                    self._sockets.append((built, listen, listening.bind(listen.host, listen.port)))
+                    sock = listening.bind(listen.host, listen.port)
+                    self._sockets.append((built, listen, sock))
+                    listening.listen(sock)
             self.access_log.open()
             self._open_event_log()
         except OSError as error:
@@ -118,7 +123,6 @@ class ExproxyService(Service):
     def _listen(self) -> None:
         sockets, self._sockets = self._sockets, []
         for built, listen, sock in sockets:
-            listening.listen(sock)
             port = self.reactor.adoptStreamPort(sock.fileno(), sock.family, built.factory)
             real = sock.getsockname()[1]
             sock.close()

@@ -18,7 +18,7 @@ from exproxy import actions, events
 from exproxy.deadlines import Deadlines
 from exproxy.end import End
 from exproxy.interfaces import IConversation, IProtocolFactory, IService, IWire, IWireUser
-from exproxy.links import Links
+from exproxy.links import LINGER, Links
 from exproxy.model import BACKEND, CLIENT, TLS, Facts, Side
 from exproxy.performing import PERFORM, start_tls
 from exproxy.record import AccessRecord
@@ -28,8 +28,6 @@ from exproxy.wire import Wire
 if TYPE_CHECKING:
     from exproxy.virtual import VirtualService
 
-# Seconds that queued bytes may take to be read once the end was decided; then the wires are dropped.
-LINGER = 10.0
 # A refused client may still be sending; reading on for so many seconds lets it see the refusal
 # instead of a reset (RFC 9112 9.6).
 LINGERING_READ = 2.0
@@ -81,6 +79,7 @@ class Session:
         self._telling = False
         self.closing = False
         self._over = False
+        self._progress: list[int] = []
 
     def __repr__(self) -> str:
         state = "over" if self._over else "closing" if self.closing else "relaying" if self.relay else "open"
@@ -130,6 +129,7 @@ class Session:
         self._queue.clear()
         self.links.cancel()
         self.deadlines.clear()
+        self._progress = [end.wire.acknowledged() for end in self._ends.values()]
         self.deadlines.set("linger", LINGER)
         for end in list(self._ends.values()):
             end.held.clear()
@@ -289,14 +289,25 @@ class Session:
 
     def _deadline(self, name: str) -> None:
         if name == "linger":
-            for end in list(self._ends.values()):
-                end.wire.abort()
+            self._linger()
+        elif self.links.overdue(name):
+            return
         elif name == "lingering-read":
             self.client.wire.close()
         elif name == "tls-handshake":
             self.cut("TLS handshake timed out")
         elif not self.closing:
             self.tell(events.Deadline(name))
+
+    def _linger(self) -> None:
+        """A slow reader may go on reading; one that does not is dropped."""
+        progress = [end.wire.acknowledged() for end in self._ends.values()]
+        if progress != self._progress:
+            self._progress = progress
+            self.deadlines.set("linger", LINGER)
+            return
+        for end in list(self._ends.values()):
+            end.wire.abort()
 
     # -- RelayUser -------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ a registered producer keeps a TLS transport from closing; after both FINs nothin
 from __future__ import annotations
 
 import socket as sockets
+import sys
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -35,6 +36,7 @@ BUFFER_SIZE = 256 * 1024
 # Linux refuses anything longer: seconds, and milliseconds.
 LONGEST_KEEPALIVE = 32767
 LONGEST_TIMEOUT = 2**31 - 1
+_TCP_INFO = getattr(sockets, "TCP_INFO", 11)
 CLOSED: Failure = Failure(ConnectionDone())  # type: ignore[no-untyped-call]
 
 
@@ -74,6 +76,8 @@ class Wire(Protocol):
         self._ended = False
         self.gone = False
         self.full = False
+        # Of plain TCP, also below TLS.
+        self._socket: sockets.socket | None = None
         # What could not be delivered yet: (method name of IWireUser, argument).
         self._kept: deque[tuple[str, Any]] = deque()
 
@@ -141,6 +145,16 @@ class Wire(Protocol):
             self._unregister()
             self.transport.abortConnection()  # type: ignore[attr-defined]
 
+    def acknowledged(self) -> int:
+        """See IWire. Linux tells (tcpi_bytes_acked of TCP_INFO); elsewhere 0."""
+        if self._socket is None or self.gone:
+            return 0
+        try:
+            info = self._socket.getsockopt(sockets.IPPROTO_TCP, _TCP_INFO, 128)
+        except OSError:
+            return 0
+        return int.from_bytes(info[120:128], sys.byteorder)
+
     def detach(self) -> Detached | None:
         """See IWire. Twisted's transports have no public way to give a socket up: None."""
         return None
@@ -169,6 +183,8 @@ class Wire(Protocol):
         if hasattr(transport, "bufferSize"):
             transport.bufferSize = BUFFER_SIZE
         transport.registerProducer(self, True)
+        handle = transport.getHandle() if hasattr(transport, "getHandle") else None
+        self._socket = handle if isinstance(handle, sockets.socket) else None
         self._made(self)
 
     def dataReceived(self, data: bytes) -> None:

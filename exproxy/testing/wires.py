@@ -64,6 +64,10 @@ class FakeWire:
         self.context = context
         return dropped
 
+    def acknowledged(self) -> int:
+        """See IWire: what was written is taken at once."""
+        return len(self.written)
+
     def close(self, half: bool = False) -> None:
         """See IWire."""
         if self.state == "open" and half:

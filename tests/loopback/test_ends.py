@@ -6,9 +6,11 @@ import socket
 from collections.abc import Iterable
 from typing import Any
 
+from twisted.internet import reactor, task
 from twisted.trial.unittest import TestCase
 
-from exproxy import actions, events
+from exproxy import actions, events, links, session
+from exproxy.model import BACKEND
 from exproxy.settings import Timeouts
 from tests.loopback.pairs import client_tls
 from tests.loopback.world import Server, ServerFirst, World
@@ -91,7 +93,7 @@ class EndsTests(TestCase):
                 await client.until(lambda client=client: client.data == b"b")
             for filler in fillers:
                 filler.close()
-        self.assertEqual(world.failed, [("a", "L4TOUT", "no answer")])
+        self.assertEqual(set(world.failed), {("a", "L4TOUT", "no answer")})
 
     async def test_no_conversation(self) -> None:
         """A protocol that cannot even make its conversation drops the client and is logged."""
@@ -155,3 +157,59 @@ class EndsTests(TestCase):
             client.transport.abortConnection()
             far.transport.abortConnection()
             await world.quiet()
+
+    async def test_slow_and_silent_readers(self) -> None:
+        """At the end a client that reads on is waited for, one that has stopped reading is dropped."""
+        self.patch(session, "LINGER", 0.2)
+
+        class Parting(ServerFirst):
+            def handle(self, event: events.Event) -> Iterable[actions.Action]:
+                if isinstance(event, events.Data):
+                    return [actions.ToClient(b"x" * 30_000_000), actions.Hangup("done")]
+                return ()
+
+        world = World(self, Parting, [Server("a")])
+        slow, silent = await world.client(), await world.client()
+        for client in (slow, silent):
+            client.transport.write(b"?")
+        silent.transport.pauseProducing()
+        await slow.until(lambda: len(slow.data) > 1_000_000)
+        steps = 0
+        while not slow.eof:
+            # Ten pauses, each longer than half the patience, and bytes between them.
+            slow.transport.pauseProducing()
+            await task.deferLater(reactor, 0.12 if steps < 10 else 0.0, lambda: None)
+            slow.transport.resumeProducing()
+            await world.turn()
+            steps += 1
+        self.assertEqual(len(slow.data), 30_000_000)
+        await world.turn()
+        silent.transport.resumeProducing()
+        await silent.until(lambda: silent.gone)
+        self.assertLess(len(silent.data), 30_000_000)
+        slow.transport.loseConnection()
+        await world.quiet()
+
+    async def test_a_server_that_keeps_its_half_open(self) -> None:
+        """A link that is closed and whose server does not answer that is dropped after a while."""
+        self.patch(links, "LINGER", 0.1)
+
+        class Closing(ServerFirst):
+            def handle(self, event: events.Event) -> Iterable[actions.Action]:
+                if isinstance(event, events.Connected):
+                    return [actions.SetDeadline("close", 0.1)]
+                if isinstance(event, events.Deadline):
+                    return [actions.Close(BACKEND)]
+                return super().handle(event)
+
+        world = World(self, Closing, [Server("a", tls=True)])
+        await world.client()
+        while not world.server("a").far:
+            await world.turn()
+        [far] = world.server("a").far
+        await far.ready
+        far.transport.pauseProducing()
+        [session_] = world.service.sessions
+        while len(session_._ends) > 1:
+            await world.turn()
+        self.assertEqual(world.pool.backends[0].links, 0)
