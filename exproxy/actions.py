@@ -146,6 +146,13 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
+class Count:
+    """One more of that name in the service's counts (``logins_done``); names are snake_case."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Close:
     """Close one side after what was written to it; ``half`` ends only our sending. ``link`` picks
     one of several backend links, else the current one."""
@@ -206,6 +213,7 @@ Action: TypeAlias = (
     | Learn
     | SetDeadline
     | Record
+    | Count
     | Close
     | Hangup
     | Outcome

@@ -36,9 +36,11 @@ class Asking:
         client_tls: Callable[[], Any] | None,
         timeout: float,
         done: Callable[[actions.Outcome], None],
+        met: Callable[[TLS], actions.Fail | None] | None = None,
     ) -> None:
         """``client_tls()`` gives the TLS of this backend; None where it speaks plain TCP.
-        ``timeout``: seconds for all of it."""
+        ``timeout``: seconds for all of it. ``met(tls)`` is told of each TLS handshake, and may say
+        that such a server is none."""
         self._reactor = reactor
         self._check = check
         self._conversation: Any = None
@@ -46,6 +48,7 @@ class Asking:
         self._link = Link(1, server, *address)
         self._client_tls = client_tls
         self._done: Callable[[actions.Outcome], None] | None = done
+        self._met = met
         self._wire: Wire | None = None
         self._timeout = timeout
         self._connecting: Deferred[Wire] | None = None
@@ -79,6 +82,8 @@ class Asking:
             wire.abort()
             return
         self._wire = wire
+        if wire.tls is not None and self._objects(wire.tls):
+            return
         self._tell(events.Connected(self._link))
         if self._done is not None:
             wire.attach(self)
@@ -91,6 +96,12 @@ class Asking:
         elif self._done is not None:
             self.log.failure("a check could not be carried out", failure)
             self._end(actions.Fail("L4CON", "connect", str(error)))
+
+    def _objects(self, tls: TLS) -> bool:
+        objection = self._met(tls) if self._met is not None and self._done is not None else None
+        if objection is not None:
+            self._end(objection)
+        return objection is not None
 
     def _too_late(self) -> None:
         self._timer = None
@@ -116,7 +127,8 @@ class Asking:
 
     def secured(self, wire: IWire, tls: TLS) -> None:
         """See IWireUser."""
-        self._tell(events.Secured(BACKEND, tls, self._link))
+        if not self._objects(tls):
+            self._tell(events.Secured(BACKEND, tls, self._link))
 
     def filled(self, wire: IWire) -> None:
         """A check says little; its timeout guards it."""

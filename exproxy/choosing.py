@@ -59,7 +59,9 @@ class Picking:
         self._bound: str | None = None
         self._stale: list[Key] = []
         pool = self._pool
-        stay = yield from self._known()
+        before = pool.served(self._facts)
+        followed = before is not None and pool.may_stay(before, self.avoiding)
+        stay = before if followed else (yield from self._known())
         if stay is None:
             return (yield from self._new())
         if self._full(stay):
@@ -69,13 +71,13 @@ class Picking:
             return self._take(
                 pool.schedule(self._facts, {*self.avoiding, stay.server}, self._linked), Persistence.MOVED
             )
-        return (yield from self._again(stay))
+        return self._take(stay, Persistence.HIT) if followed else (yield from self._again(stay))
 
     def _again(self, stay: Backend) -> Steps:
         """The client goes where it was; its key is refreshed, and its other keys join."""
         pool, found = self._pool, self._found
         choice = self._take(stay, Persistence.HIT)
-        keys = pool.persistence.remember(self._facts)
+        keys = pool.keys_of(self._facts)
         if found is not None and (not keys or keys[0] != found):
             # The first key decides, and it is this one that led here.
             keys = (found, *(key for key in keys if key != found))
@@ -93,7 +95,7 @@ class Picking:
     def _known(self) -> Generator[Any, Any, Backend | None]:
         """The first candidate that resolves to a server which may go on serving this client."""
         pool = self._pool
-        for candidate in pool.persistence.candidates(self._facts):
+        for candidate in pool.candidates_of(self._facts):
             if isinstance(candidate, Named):
                 server, key = candidate.server, None
             else:
@@ -114,7 +116,7 @@ class Picking:
 
     def _new(self) -> Steps:
         pool, facts = self._pool, self._facts
-        keys = pool.persistence.remember(facts)
+        keys = pool.keys_of(facts)
         how = Persistence.MOVED if self._bound is not None else Persistence.NEW
         if self._lodging(keys):
             return self._take(pool.lodge(keys[0].digest, self.avoiding, self._linked), how)

@@ -1,4 +1,4 @@
-"""``exproxyctl``: check a configuration, print its JSON Schema.
+"""``exproxyctl``: check a configuration, print its JSON Schema, show templates.
 
 Exit codes: 0 good, 1 the configuration (or a plugin) cannot be used, 2 wrong usage.
 """
@@ -54,3 +54,46 @@ def schema() -> None:
         click.echo(schema_text(), nl=False)
     except ConfigurationError as error:
         raise click.ClickException(str(error)) from None
+
+
+@main.group()
+def template() -> None:
+    """Show the templates that a configuration can begin with."""
+
+
+@template.command("list")
+def list_() -> None:
+    """Print the names of all templates, each with its first line."""
+    from exproxy.config.templates import NAMES, path_of
+
+    for name in NAMES:
+        first = path_of(name).read_text("utf-8").partition("\n")[0]
+        click.echo(f"{name:<15}{first.lstrip('# ')}")
+
+
+@template.command()
+@click.argument("name")
+def show(name: str) -> None:
+    """Print the template NAME as it stands in the package."""
+    from exproxy.config.templates import NAMES, path_of
+
+    if name not in NAMES:
+        raise click.BadParameter(f"{name!r}; there are {', '.join(NAMES)}", param_hint="NAME")
+    click.echo(path_of(name).read_text("utf-8"), nl=False)
+
+
+@template.command()
+@click.argument("file", type=click.Path(path_type=Path), default=DEFAULT_FILE)
+def render(file: Path) -> None:
+    """Print the configuration FILE with its template in it, every key that counts.
+
+    What stands in the environment or in other files (!env, !file) stays there.
+    """
+    from exproxy.config import Invalid
+    from exproxy.config.rendering import rendered
+
+    try:
+        click.echo(rendered(file), nl=False)
+    except Invalid as invalid:
+        click.echo(str(invalid), err=True)
+        raise SystemExit(1) from None

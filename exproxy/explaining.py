@@ -26,7 +26,7 @@ def explain(pool: Pool, facts: Facts) -> dict[str, object]:
         order = [each.server for each in pool.scheduling.order(pool.shown(made, parts), facts)]
     except NoBackend as error:
         refused = error.reason
-    known = [_candidate(each, pool) for each in pool.persistence.candidates(facts)]
+    known = [_candidate(each, pool) for each in pool.candidates_of(facts)]
     stays = [each["server"] for each in known if each["stays"]]
     return {
         "pool": pool.name,

@@ -147,6 +147,12 @@ class IService(Interface):
     limits = Attribute("exproxy.settings.Limits: bytes and counts, by name (head, line, max_held …)")
     trusted_proxies = Attribute("exproxy.settings.Networks: `address in trusted_proxies`")
     host_name = Attribute("str: the name to greet and refuse with")
+    routes = Attribute(
+        "tuple[exproxy.routes.Route, ...]: what the service does with parts of its requests, the first that "
+        "fits wins; empty for protocols that do not say `routed = True` of themselves"
+    )
+    answer = Attribute("exproxy.routes.Answer or None: what exproxy says itself where no route fits")
+    hsts = Attribute("bytes or None: the Strict-Transport-Security of answers over TLS (RFC 6797)")
 
     def marker(target: str | None = None) -> IMarker | None:
         """The :class:`IMarker` of that target's persistence, or None where it sets no cookie."""
@@ -285,6 +291,14 @@ class IPool(Interface):
         ``avoiding``: server names that this session has just failed on. ``links``: the session's
         present Links; a choice whose server has one comes back with ``reused`` set and that link's
         lease is to be used (no new one is counted: its lease is None). ``pinned``: the Link that it must be."""
+
+    def forget(key: Key) -> int | Deferred[int]:
+        """Delete one persistence entry: 1, or 0 where there was none. A client with open links is not
+        cut; its next connection is scheduled anew. In a group this is for all of its services."""
+
+    def move(key: Key, server: str) -> Claim | Deferred[Claim]:
+        """Bind one persistence entry to another server, UP or not; raises ValueError where the pool has
+        no such server. A group with ``on-move: cut`` ends the client's links to the old one."""
 
     def explain(facts: Facts) -> Mapping[str, object]:
         """A mapping for people: the candidates, each backend with its state, weight, load and why it was

@@ -99,8 +99,17 @@ class Links:
 
     def _attempt(self) -> None:
         if self._dispatch is not None:
-            links = tuple(end.link for end in self._by_number.values() if end.link and not end.closing)
+            links = tuple(end.link for end in self._by_number.values() if end.link and self._serves(end))
             self._dispatch.attempt(links, self.pinned)
+
+    def _serves(self, end: End) -> bool:
+        """Whether a choice may come back to it: each pool counts, limits and cuts the links of its own.
+        A pinned client has no other way, whatever its target."""
+        if end.closing or self._dispatch is None:
+            return False
+        if self.pinned is not None or end.lease is None or end.link is None:
+            return True
+        return self._dispatch.pool.find(end.link.server) is end.lease.backend
 
     def _linked(self, wire: Wire, choice: Choice) -> None:
         while len(self._by_number) >= self._service.limits.links_per_client:

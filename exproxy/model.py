@@ -7,7 +7,7 @@ chosen; any type may be one, so a plugin brings its own without asking anybody.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -49,13 +49,18 @@ class Destination:
 
 @dataclass(frozen=True, slots=True)
 class TLS:
-    """What one finished TLS handshake agreed upon. ``version`` reads like ``TLSv1.3``."""
+    """What one finished TLS handshake agreed upon. ``version`` reads like ``TLSv1.3``.
+
+    ``certificate``: what the other end showed, in DER form; a client's is there only where it was
+    asked for and verified.
+    """
 
     version: str
     cipher: str = ""
     server_name: str | None = None
     alpn: str | None = None
     resumed: bool = False
+    certificate: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +85,31 @@ class AssociationGroup:
 
 
 @dataclass(frozen=True, slots=True)
+class Together:
+    """Connections that show the same value must meet on one server, whatever the persistence says.
+
+    ``kind`` names what is shared (``rpc``: a virtual connection of RPC over HTTP). ``first``: it is
+    asked before the persistence; else only where that knows nobody.
+    """
+
+    kind: str
+    value: bytes
+    first: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class ServerCookie:
     """A cookie by which the backend itself keeps a session."""
 
     name: bytes
     value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A fact: the server that had this client connection's latest request of the same target."""
+
+    server: str
 
 
 class Facts:
@@ -203,8 +228,30 @@ class TLSOptions:
     ``server_name`` is sent as SNI and verified; None takes the server's configured host name,
     or its IP address for verification only.
     ``legacy`` allows TLS 1.0 and old ciphers (Exchange 2010 on Windows 2008 R2).
+    ``fingerprints``: SHA-256 (32 bytes) of the certificates that may be shown, () for any; then
+    ``verify="none"`` leaves the name and the authorities out of it.
     """
 
     verify: str = "system"
     server_name: str | None = None
     legacy: bool = False
+    fingerprints: tuple[bytes, ...] = ()
+
+    @property
+    def verified(self) -> bool:
+        """Whether anything is asked of the server's certificate."""
+        return self.verify != "none" or bool(self.fingerprints)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerTLSOptions:
+    """How to speak TLS with clients, apart from the certificates.
+
+    ``profile``: ``intermediate``, ``modern`` or ``old`` (Mozilla's). ``client_authorities``: a PEM file;
+    clients are asked for a certificate of theirs, which is verified, and ``client_required`` turns
+    those without one away.
+    """
+
+    profile: str = "intermediate"
+    client_authorities: str | None = None
+    client_required: bool = False

@@ -21,6 +21,7 @@ from exproxy.backend import Backend
 from exproxy.interfaces import ICheck
 from exproxy.pool import Pool
 from exproxy.settings import HealthSettings
+from exproxy.tls.guard import Guard
 
 # Where within the first seconds the first question falls, and how much of an interval may vary.
 FIRST = 1.0
@@ -40,6 +41,7 @@ class Probe:
         settings: HealthSettings,
         dice: random.Random,
         verdict: Callable[[Pool, Backend, actions.Outcome, float], None],
+        guard: Guard | None = None,
     ) -> None:
         self._reactor = reactor
         self._pool = pool
@@ -49,6 +51,7 @@ class Probe:
         self._settings = settings
         self._dice = dice
         self._verdict = verdict
+        self._met = partial(guard.met, backend.name, backend.server) if guard is not None else None
         self._asking: Asking | None = None
         self._call: IDelayedCall | None = None
         self._begun = 0.0
@@ -82,6 +85,7 @@ class Probe:
             self._client_tls,
             self._settings.timeout,
             self._answered,
+            self._met,
         )
         self._asking.start()
 
@@ -114,12 +118,14 @@ class Monitor:
         check: ICheck,
         settings: HealthSettings,
         client_tls: Callable[[str], Any] | None,
+        guard: Guard | None = None,
     ) -> None:
-        """Begin with every backend of a pool. ``client_tls(server)``: the TLS its check speaks, or None."""
+        """Begin with every backend of a pool. ``client_tls(server)``: the TLS its check speaks, or None.
+        ``guard`` looks at the certificates that the backends show."""
         for backend in pool.backends:
             tls = partial(client_tls, backend.server) if client_tls is not None else None
             self._probes.append(
-                Probe(self._reactor, pool, backend, check, tls, settings, self._dice, self._judge)
+                Probe(self._reactor, pool, backend, check, tls, settings, self._dice, self._judge, guard)
             )
 
     def start(self) -> None:

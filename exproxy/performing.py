@@ -174,6 +174,11 @@ def record(session: Session, action: actions.Record) -> None:
         session.record.write(session.client.received, session.client.sent)
 
 
+def count(session: Session, action: actions.Count) -> None:
+    """One more of that name."""
+    session.service.counts[action.name] += 1
+
+
 def close(session: Session, action: actions.Close) -> None:
     """Close one side, or one direction of it."""
     end = session.client if action.side is CLIENT else session.links.find(action.link)
@@ -214,6 +219,7 @@ PERFORM: dict[type, Callable[[Session, Any], None]] = {
     actions.Learn: learn,
     actions.SetDeadline: set_deadline,
     actions.Record: record,
+    actions.Count: count,
     actions.Close: close,
     actions.Hangup: hangup,
 }

@@ -20,10 +20,12 @@ __all__ = [
     "AmbiguousPlugin",
     "BrokenPlugin",
     "Catalogue",
+    "Choice",
     "Lazy",
     "NoOptions",
     "Selected",
     "UnknownPlugin",
+    "choice",
     "did_you_mean",
     "find",
     "kind_of",
@@ -51,6 +53,28 @@ class Selected(Generic[P]):
     def name(self) -> str:
         """The plugin's name, as it stands in the configuration."""
         return str(self.plugin.name)  # type: ignore[attr-defined]  # all records are INamed
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A plugin named in the file, with its options as they stand there (None: none written)."""
+
+    name: str
+    options: dict[str, Any] | None = None
+
+
+def choice(written: object) -> Choice:
+    """``round-robin`` or ``{source-ip: {timeout: 1h}}``."""
+    if isinstance(written, str):
+        return Choice(written)
+    if isinstance(written, dict) and len(written) == 1:
+        word, options = next(iter(written.items()))
+        if isinstance(options, dict):
+            return Choice(str(word), options)
+        raise ValueError(f"the options of {word!r} must be a mapping: {{{word}: {{option: value}}}}")
+    if isinstance(written, dict) and written:
+        raise ValueError("names exactly one: its options stand one level deeper, {name: {option: value}}")
+    raise ValueError("must be a name, or {name: {option: value}}")
 
 
 class UnknownPlugin(ConfigurationError):

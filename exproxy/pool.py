@@ -21,7 +21,8 @@ from exproxy.errors import NoBackend
 from exproxy.explaining import explain
 from exproxy.health import Flip, announcement
 from exproxy.interfaces import ILearner, ILease, IMarker, IPersistence, IPool, IScheduling, IStore
-from exproxy.model import Candidate, Choice, Facts, Key, Link, Persistence
+from exproxy.model import Candidate, Choice, Claim, Facts, Key, Link, Named, Persistence, Served, Together
+from exproxy.persistence.companions import Companions
 from exproxy.persistence.group import Group
 from exproxy.ramp import Ration
 from exproxy.scheduling import rendezvous
@@ -48,9 +49,12 @@ class Pool:
         when_full: WhenFull = WhenFull(),
         slow_ramp: float = 0.0,
         on_down: str = "keep",
+        recheck: str = "always",
+        companions: Companions | None = None,
     ) -> None:
         """``table``: the store's group where there is no Group; the pool's own name by default.
-        ``ttl``: seconds that a key lives after its last use; ``slow_ramp``: seconds."""
+        ``ttl``: seconds that a key lives after its last use; ``slow_ramp``: seconds. ``recheck``: first =
+        the later requests of a connection (facts with Served) go where its first one went."""
         self.name = name
         self.backends = tuple(backends)
         self.scheduling = scheduling
@@ -66,6 +70,8 @@ class Pool:
         self._by_server = {each.server: each for each in self.backends}
         self._clock = clock
         self._on_down = on_down
+        self._once = recheck == "first"
+        self._companions = companions
         self._waiting: Queue[Choice] = Queue(clock)
         self._ration = Ration()
         if group is not None:
@@ -85,7 +91,27 @@ class Pool:
         """How many clients wait for a free place."""
         return len(self._waiting)
 
+    @property
+    def split(self) -> int:
+        """How many connections were met on another server than those they belong together with."""
+        return self._companions.split if self._companions is not None else 0
+
     # -- choosing --------------------------------------------------------------------
+
+    def candidates_of(self, facts: Facts) -> tuple[Named | Key, ...]:
+        """Where this client may be known, best first."""
+        said = self.persistence.candidates(facts)
+        return self._companions.beside(facts, said) if self._companions is not None else said
+
+    def keys_of(self, facts: Facts) -> tuple[Key, ...]:
+        """What to claim together with a choice."""
+        said = self.persistence.remember(facts)
+        return self._companions.beside(facts, said) if self._companions is not None else said
+
+    def served(self, facts: Facts) -> Backend | None:
+        """Where the earlier requests of this connection went, if that is to be gone by."""
+        before = facts.get(Served) if self._once and Together not in facts else None
+        return self.find(before.server) if before is not None else None
 
     def pick(
         self,
@@ -97,7 +123,7 @@ class Pool:
         """See IPool. A pinned link serves as long as it lives, whatever its server's health."""
         if pinned is not None:
             backend = self.find(pinned.server)
-            if backend is None or pinned not in links:
+            if backend is None or pinned not in links or backend.port != pinned.port:
                 raise NoBackend(f"the client is pinned to {pinned.server}, which is not here")
             return Choice(backend, None, Persistence.HIT, pinned)
         picking = Picking(self, facts, avoiding, links)
@@ -206,7 +232,12 @@ class Pool:
         return len(leases)
 
     def learn(self, facts: Facts, observation: object, server: str, lease: ILease | None = None) -> None:
-        """Bind the keys that the strategy sees in ``observation`` to ``server``; ``lease`` holds them."""
+        """Bind the keys that the strategy sees in ``observation`` to ``server``; ``lease`` holds them.
+        A Together moves nothing: it is compared, and what is apart already is counted in ``split``."""
+        if isinstance(observation, Together):
+            if self._companions is not None:
+                self._companions.joined(self, observation, server, lease)
+            return
         if not ILearner.providedBy(self.persistence):
             return
         learner: ILearner = self.persistence
@@ -216,6 +247,18 @@ class Pool:
             if isinstance(answer, Deferred):
                 answer.addErrback(lambda failure: None)
             self.hold(lease, keys)
+
+    # -- single entries --------------------------------------------------------------
+
+    def forget(self, key: Key) -> int | Deferred[int]:
+        """See IPool."""
+        return self.store.delete(self.table, (key,))
+
+    def move(self, key: Key, server: str) -> Claim | Deferred[Claim]:
+        """See IPool."""
+        if self.find(server) is None:
+            raise ValueError(f"{self.name} has no server {server!r}")
+        return self.store.move(self.table, (key,), server, self.ttl)
 
     # -- health and the operator -----------------------------------------------------
 

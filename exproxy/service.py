@@ -30,6 +30,7 @@ from exproxy.names import Names
 from exproxy.persistence.keys import Secrets
 from exproxy.relay import Sweep
 from exproxy.secret import kept_secret
+from exproxy.tls.watching import Watch
 from exproxy.virtual import Shared
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ class ExproxyService(Service):
         self._signals = 0
         self._handlers: list[tuple[signal.Signals, Any, Any]] = []
         self.built = self._build()
+        shown = [(one.config.name, one.service.server_tls) for one in self.built]
+        self._certificates = Watch(reactor, [(name, tls) for name, tls in shown if tls is not None])
 
     # -- begin -----------------------------------------------------------------------
 
@@ -101,11 +104,13 @@ class ExproxyService(Service):
             # Not `warning=`: Twisted takes an event with that key for one of Python's warnings.
             self.log.warn("{text}", text=warning)
         names = {
-            self.config.servers[server].address: built.config.name_ttl
+            self.config.servers[backend.server].address: built.config.name_ttl
             for built in self.built
-            for server in built.config.servers
+            for pool, _ in built.pools
+            for backend in pool.backends
         }
         self._names.start(names.items())
+        self._certificates.start()
         for built in self.built:
             self._watch(built)
         self._listen()
@@ -135,15 +140,26 @@ class ExproxyService(Service):
             )
 
     def _watch(self, built: Built) -> None:
-        check = built.config.check.plugin.check(built.config.check.options)
+        guard = built.guard()
         for pool, target in built.pools:
+            owner = built.owners[pool]
+            check = owner.check.plugin.check(owner.check.options)
             options = target.tls
-            if check.tls == "never" or (check.tls == "backend" and target.tls_mode == "none"):
+            watched = guard if options is not None else None
+            # A server that must show the right certificate is asked over TLS, whatever the question.
+            never = check.tls == "never" and not (watched is not None and watched.requires)
+            if never or (check.tls == "backend" and target.tls_mode == "none"):
                 client_tls = None
             else:
                 # A pass-through port has no options of ours; what is behind it is asked unverified.
                 client_tls = partial(built.service.client_tls, options or UNVERIFIED)
-            self.monitor.watch(pool, check, built.config.health, client_tls)
+            self.monitor.watch(pool, check, owner.health, client_tls, watched)
+            if options is not None and not options.verified:
+                self.log.warn(
+                    "{pool} does NOT verify its servers' certificates (verify: none): whoever can take a "
+                    "server's place on the network reads all that clients say, passwords too",
+                    pool=pool.name,
+                )
 
     def _lab_failed(self, failure: Failure) -> None:
         self.log.failure("the lab cannot start", failure)
@@ -179,6 +195,7 @@ class ExproxyService(Service):
             await maybeDeferred(port.stopListening)
         self.monitor.stop()
         self._names.stop()
+        self._certificates.stop()
         await gatherResults([self._drained(built) for built in self.built])
         if self.lab is not None:
             await self.lab.stop()
@@ -214,7 +231,7 @@ class ExproxyService(Service):
         return empty
 
     def reopen_logs(self) -> None:
-        """After a rotation: go on in new files."""
+        """After a rotation: go on in new files; the certificates are read again too."""
         try:
             self.access_log.reopen()
             # sys.stdout is a part of Twisted's log by now, which would hear itself.
@@ -223,8 +240,8 @@ class ExproxyService(Service):
                 self._open_event_log()
         except OSError as error:
             self.log.error("a log cannot be opened again: {error}", error=error)
-        else:
-            self.log.info("SIGHUP: the logs were reopened; a changed configuration is read at the next start")
+        self._certificates.look(always=True)
+        self.log.info("SIGHUP: the logs were reopened and the certificates read; the configuration was not")
 
     def cut(self) -> None:
         """Drop every connection now."""

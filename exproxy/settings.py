@@ -53,6 +53,19 @@ class Timeouts:
         default=10.0,
         metadata=_help("A whole HTTP request head, from its first byte: guards against slowloris."),
     )
+    request_body: float = field(
+        default=30.0,
+        metadata=_help(
+            "In each of these spans an HTTP request body must have brought `limits.body-rate` bytes a second "
+            "since its begin; else 408. Not for the channels of RPC over HTTP."
+        ),
+    )
+    rts: float = field(
+        default=5.0,
+        metadata=_help(
+            "The first packet of an RPC over HTTP channel, by which its server is chosen; then without it."
+        ),
+    )
     first_pdu: float = field(
         default=10.0, metadata=_help("The client's first RPC packet (its bind), from the accept.")
     )
@@ -106,6 +119,10 @@ class Limits:
     pdu: int = field(default=64 * 1024, metadata=_help("Bytes of one RPC packet."))
     reassembly: int = field(
         default=4 * 1024 * 1024, metadata=_help("Bytes of one RPC call put together from its fragments.")
+    )
+    body_rate: int = field(
+        default=500,
+        metadata=_help("Bytes a second that an HTTP request body must bring; see `timeouts.request-body`."),
     )
     line: int = field(default=8 * 1024, metadata=_help("Bytes of one line in SMTP, IMAP and POP."))
     retry_buffer: int = field(

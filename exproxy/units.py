@@ -17,9 +17,11 @@ _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 _SIZE = re.compile(r"([0-9]+)([kmg]?)", re.IGNORECASE)
 # Longer than any wait that makes sense, and within what a timer can take.
 LONGEST = 366 * 86400.0
+# What is only said to others may last longer.
+LONGEST_AGE = 10 * LONGEST
 
 
-def duration(written: object) -> float:
+def duration(written: object, longest: float = LONGEST) -> float:
     """Seconds of ``500ms``, ``10s``, ``5m``, ``2h10m``, ``1d``; raises ValueError with advice."""
     if isinstance(written, bool) or not isinstance(written, (str, int, float)):
         raise ValueError("must be a duration, like 500ms, 10s, 5m or 2h")
@@ -31,9 +33,14 @@ def duration(written: object) -> float:
             raise ValueError(f"a duration needs a unit: {text}s or {text}m?")
         raise ValueError(f"{text!r} is no duration; write it like 500ms, 10s, 5m, 2h or 2h10m")
     seconds = sum(float(number) * SECONDS[unit] for number, unit in _PART.findall(text))
-    if seconds > LONGEST:
-        raise ValueError(f"{text} is longer than a year")
+    if seconds > longest:
+        raise ValueError(f"{text} is longer than {'a year' if longest == LONGEST else 'ten years'}")
     return seconds
+
+
+def age(written: object) -> float:
+    """A duration that nobody here waits for: up to ten years."""
+    return duration(written, LONGEST_AGE)
 
 
 def size(written: object) -> int:
@@ -66,6 +73,8 @@ _SIZE_SCHEMA = {"anyOf": [{"type": "integer", "minimum": 1}, _schema(SIZE_PATTER
 
 # Seconds, 0 included.
 Duration: TypeAlias = Annotated[float, BeforeValidator(duration), WithJsonSchema(_DURATION)]
+# Seconds, 0 included, up to ten years.
+Age: TypeAlias = Annotated[float, BeforeValidator(age), WithJsonSchema(_DURATION)]
 # Seconds, more than 0.
 Wait: TypeAlias = Annotated[
     float,

@@ -17,6 +17,7 @@ from exproxy.interfaces import IBackend, IMarker, IPersistence, IService
 from exproxy.model import TLSOptions
 from exproxy.pool import Pool
 from exproxy.relay import Sweep
+from exproxy.routes import Answer, Route
 from exproxy.settings import Limits, Networks, TcpOptions, Timeouts
 from exproxy.tls.client import ClientTLS, client_context
 from exproxy.tls.server import ServerTLS
@@ -30,12 +31,29 @@ REFUSAL_LINES = 6
 
 
 @dataclass(frozen=True, slots=True)
+class Reach:
+    """A route's pool on one listening port, and how it is reached; ``connect`` is seconds."""
+
+    pool: Pool
+    backend_tls: TLSOptions | None
+    connect: float
+
+
+@dataclass(frozen=True, slots=True)
 class Port:
-    """A listening port: how clients begin there, and which pool is behind it."""
+    """A listening port: how clients begin there, and which pool is behind it.
+
+    ``pool`` None: what no route takes is answered without a server. ``routes``: the pools of the others.
+    """
 
     tls: str
-    pool: Pool
+    pool: Pool | None
     backend_tls: TLSOptions | None = None
+    routes: Mapping[str, Reach] = field(default_factory=dict)
+
+    def reach(self, pool: Pool) -> Reach | None:
+        """How a route's pool is reached; None for the service's own."""
+        return next((each for each in self.routes.values() if each.pool is pool), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,27 +103,34 @@ class VirtualService:
         persistence: IPersistence | None = None,
         server_tls: ServerTLS | None = None,
         backend_tls: TLSOptions | None = None,
+        routes: tuple[Route, ...] = (),
+        answer: Answer | None = None,
+        strategies: Mapping[str, IPersistence] | None = None,
+        hsts: bytes | None = None,
     ) -> None:
         self.name = name
         self.options = options
-        self.timeouts = timeouts
-        self.limits = limits
+        self.timeouts, self.limits = timeouts, limits
         self.trusted_proxies = trusted_proxies
         self.host_name = host_name
         self.retries = retries
         self.server_tls = server_tls
         self.backend_tls = backend_tls
+        self.routes = routes
+        self.answer = answer
+        self.hsts = hsts
         self.reactor = self.clock = shared.reactor
-        self.sweep = shared.sweep
-        self.access_log = shared.access_log
+        self.sweep, self.access_log = shared.sweep, shared.access_log
         self.log = Logger(namespace=f"exproxy.service.{name}")
         self.ports: dict[int, Port] = {}
         self.sessions: dict[Session, None] = {}
         self.draining = False
+        self.counts: Counter[str] = Counter()  # of actions.Count, by name
         self._shared = shared
-        self._tcp = tcp
-        self._rules = rules
-        self._persistence = persistence
+        self._tcp, self._rules = tcp, rules
+        # By route; the service's own under None.
+        self._persistence: dict[str | None, IPersistence | None] = {None: persistence}
+        self._persistence.update(strategies or {})
         self._sources: Counter[str] = Counter()
         self._client_tls: dict[tuple[TLSOptions, str], ClientTLS] = {}
         self._contexts: dict[TLSOptions, Any] = {}
@@ -117,7 +142,7 @@ class VirtualService:
 
     def marker(self, target: str | None = None) -> IMarker | None:
         """See IService."""
-        strategy = self._persistence
+        strategy = self._persistence.get(target)
         return strategy if IMarker.providedBy(strategy) else None
 
     def port_tls(self, port: int) -> str:
@@ -127,10 +152,12 @@ class VirtualService:
     # -- for sessions ----------------------------------------------------------------
 
     def pool(self, target: str | None, port: int) -> Pool:
-        """The pool of that port; this version has no targets of other names."""
-        if target is not None:
-            raise KeyError(f"service {self.name} has no target {target!r}")
-        return self.ports[port].pool
+        """The pool of that route, or the port's own for None; KeyError where there is none."""
+        behind = self.ports[port]
+        pool = behind.pool if target is None else behind.routes[target].pool
+        if pool is None:
+            raise KeyError(f"service {self.name} has no servers of its own")
+        return pool
 
     def admits(self, address: Any) -> bool:
         """Whether a client from there may come in now."""
@@ -175,12 +202,14 @@ class VirtualService:
 
     def connect(self, pool: Pool, backend: IBackend, port: int) -> Deferred[Wire]:
         """A Deferred of a wire to that backend, its TLS handshake done where it speaks TLS."""
-        options = self.ports[port].backend_tls
+        behind = self.ports[port]
+        reach = behind.reach(pool)
+        options = behind.backend_tls if reach is None else reach.backend_tls
         return connect(
             self.reactor,
             backend.host,
             backend.port,
-            timeout=self.timeouts.connect,
+            timeout=self.timeouts.connect if reach is None else reach.connect,
             tls=self.client_tls(options, backend.server) if options is not None else None,
             handshake=self.timeouts.tls_handshake,
             tcp=self._tcp,

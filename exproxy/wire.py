@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
@@ -333,10 +334,12 @@ def describe(handle: Any) -> TLS:
     """The TLS fact of an ``OpenSSL.SSL.Connection``."""
     name = handle.get_servername()
     alpn = handle.get_alpn_proto_negotiated()
+    certificate = handle.get_peer_certificate(as_cryptography=True)
     return TLS(
         version=handle.get_protocol_version_name(),
         cipher=handle.get_cipher_name() or "",
         server_name=name.decode("ascii", "replace").lower() if name else None,
         alpn=alpn.decode("ascii", "replace") if alpn else None,
         resumed=bool(handle.session_reused()) if hasattr(handle, "session_reused") else False,
+        certificate=certificate.public_bytes(Encoding.DER) if certificate is not None else None,
     )

@@ -21,6 +21,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "errors",
         "interfaces",
         "settings",
+        "routes",
         "units",
         "plugins",
         "lazy",

@@ -7,10 +7,12 @@ import os
 import tempfile
 from pathlib import Path
 
+import yaml
 from click.testing import CliRunner, Result
 from twisted.trial.unittest import SynchronousTestCase
 
 from exproxy import __version__
+from exproxy.config.templates import NAMES, path_of
 from exproxy.ctl import main
 
 GOOD = "servers: {a: 192.0.2.1}\nservices: {s: {protocol: tcp, listen: 25}}\n"
@@ -76,3 +78,30 @@ class CtlTests(SynchronousTestCase):
     def test_schema(self) -> None:
         """The schema is JSON."""
         self.assertIn("$defs", json.loads(self.run_with("schema").output))
+
+    def test_template_list(self) -> None:
+        """Every template is named, with what it is for."""
+        lines = self.run_with("template", "list").output.splitlines()
+        self.assertEqual([line.split()[0] for line in lines], list(NAMES))
+        self.assertTrue(all(line.split()[1] == "Exchange" for line in lines))
+
+    def test_template_show(self) -> None:
+        """A template is printed as it stands, with its comments; an unknown one is wrong usage."""
+        shown = self.run_with("template", "show", "exchange-2019")
+        self.assertEqual((shown.exit_code, shown.output), (0, path_of("exchange-2019").read_text("utf-8")))
+        wrong = self.run_with("template", "show", "exchange-2012")
+        self.assertEqual(wrong.exit_code, 2)
+        self.assertIn("exchange-2013", wrong.output)
+
+    def test_template_render(self) -> None:
+        """A file is printed with its template in it; one that cannot be read ends with 1."""
+        self.file.write_text("template: exchange-se\nservers: {a: 192.0.2.1}\nservices: {pop: ~}\n")
+        result = self.run_with("template", "render", os.fspath(self.file))
+        self.assertEqual(result.exit_code, 0)
+        rendered = yaml.safe_load(result.output)
+        self.assertNotIn("template", rendered)
+        self.assertEqual(set(rendered["services"]), {"http", "https", "smtp", "imap"})
+        self.file.write_text("template: exchange-2012\n")
+        result = self.run_with("template", "render", os.fspath(self.file))
+        self.assertEqual(result.exit_code, 1)
+        self.assertIn("template: must be the name of a template; did you mean", result.output)

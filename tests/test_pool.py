@@ -159,9 +159,9 @@ class LinksTests(SynchronousTestCase):
         self.assertEqual((choice.reused, choice.lease, choice.backend.server), (self.LINK, None, "a"))
 
     def test_pinned_to_what_is_gone(self) -> None:
-        """Pinned to a link that is gone, or to a server of another pool, there is no choice."""
-        other = Link(1, "z", "127.0.0.99", 443)
-        for links, pinned in (((), self.LINK), ((other,), other)):
+        """Pinned to a link that is gone, or to a server or port of another pool, there is no choice."""
+        other, port = Link(1, "z", "127.0.0.99", 443), Link(1, "a", "127.0.0.11", 80)
+        for links, pinned in (((), self.LINK), ((other,), other), ((port,), port)):
             self.assertRaises(NoBackend, make_pool("a", "b").pick, client(), links=links, pinned=pinned)
 
 

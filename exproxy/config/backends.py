@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
-from exproxy.config.certificates import Unfit, authorities
+from exproxy.config.certificates import authorities
 from exproxy.config.document import Document
 from exproxy.config.errors import Where
 from exproxy.config.layers import Layers, said
 from exproxy.config.listens import Placed
 from exproxy.config.resolved import BackendConfig
 from exproxy.model import TLSOptions
+from exproxy.tls.material import Unfit
 
 
 def backend(document: Document, layers: Layers, lab: frozenset[Any]) -> BackendConfig:
@@ -26,7 +28,10 @@ def backend(document: Document, layers: Layers, lab: frozenset[Any]) -> BackendC
                 authorities(path)
         except Unfit as error:
             document.error(_where(layers, "verify"), f"{error}; verify: can also be system or none")
-    options = TLSOptions(verify, tls.get("server_name"), tls.get("legacy", False))
+    pins = _fingerprints(document, layers, tls.get("fingerprint", ()))
+    if pins and "verify" not in tls:
+        verify = "none"
+    options = TLSOptions(verify, tls.get("server_name"), tls.get("legacy", False), pins)
     port = layers.section("backend").get("port")
     return BackendConfig(port, tls.get("mode", "follow"), options, bool(tls))
 
@@ -41,6 +46,21 @@ def _tls(layers: Layers) -> dict[str, Any]:
             del together["mode"]
         together.update(tls)
     return together
+
+
+def _fingerprints(document: Document, layers: Layers, written: Sequence[str]) -> tuple[bytes, ...]:
+    """``sha256:`` and 64 hexadecimal digits, with or without colons between them, as openssl shows them."""
+    found = []
+    for index, text in enumerate(written):
+        kind, _, digits = text.partition(":")
+        plain = digits.replace(":", "")
+        if kind.lower() != "sha256" or not re.fullmatch("[0-9A-Fa-f]{64}", plain):
+            example = "openssl x509 -in server.pem -noout -fingerprint -sha256"
+            where = (*_where(layers, "fingerprint"), index)
+            document.error(where, f"must be sha256: and 64 hexadecimal digits, as of `{example}`")
+        else:
+            found.append(bytes.fromhex(plain))
+    return tuple(found)
 
 
 def _where(layers: Layers, key: str) -> Where:

@@ -34,8 +34,8 @@ class Document:
     values: dict[Where, Spot] = field(default_factory=dict)
     keys: dict[Where, Spot] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
-    # Values that came by !env or !file: never shown.
-    hidden: set[Where] = field(default_factory=set)
+    # Values that came by !env or !file, with that tag and what followed it: never shown.
+    hidden: dict[Where, tuple[str, str]] = field(default_factory=dict)
     _broken: set[Where] = field(default_factory=set)
 
     @property

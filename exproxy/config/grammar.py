@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
 from typing import Any, Literal
 
+from exproxy.plugins import Choice as Choice
+from exproxy.plugins import choice as choice
 from exproxy.settings import WhenFull
 from exproxy.units import duration
 
@@ -19,14 +20,6 @@ HOST_PATTERN = r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)"
 _HOST_NAME = re.compile(rf"{HOST_PATTERN}(\.{HOST_PATTERN})*\.?")
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """A plugin named in the file, with its options as they stand there (None: none written)."""
-
-    name: str
-    options: dict[str, Any] | None = None
-
-
 def name(text: str) -> str:
     """A name of a server, group or service."""
     if not re.fullmatch(NAME_PATTERN[1:-1], text):
@@ -34,20 +27,6 @@ def name(text: str) -> str:
             "a name begins with a letter or digit and goes on with letters, digits, '-', '_', '.'"
         )
     return text
-
-
-def choice(written: object) -> Choice:
-    """``round-robin`` or ``{source-ip: {timeout: 1h}}``."""
-    if isinstance(written, str):
-        return Choice(written)
-    if isinstance(written, dict) and len(written) == 1:
-        word, options = next(iter(written.items()))
-        if isinstance(options, dict):
-            return Choice(str(word), options)
-        raise ValueError(f"the options of {word!r} must be a mapping: {{{word}: {{option: value}}}}")
-    if isinstance(written, dict) and written:
-        raise ValueError("names exactly one: its options stand one level deeper, {name: {option: value}}")
-    raise ValueError("must be a name, or {name: {option: value}}")
 
 
 def ip_address(text: str) -> str:

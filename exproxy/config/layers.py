@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any, TypeVar
 
 from exproxy.config.errors import Where
-from exproxy.config.models import ServiceSection, SettingsSection
+from exproxy.config.models import PoolSection, ServiceSection, SettingsSection
 from exproxy.config.sections import Section
 
 T = TypeVar("T")
@@ -16,7 +16,7 @@ T = TypeVar("T")
 class Layer:
     """One source of settings and where it stands in the file."""
 
-    settings: SettingsSection
+    settings: PoolSection
     where: Where
 
 

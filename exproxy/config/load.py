@@ -6,6 +6,7 @@ import datetime
 import platform
 from pathlib import Path
 
+from exproxy.config import templates
 from exproxy.config.grammar import host
 from exproxy.config.nodes import read
 from exproxy.config.resolve import resolve, usual_state_dir
@@ -26,6 +27,7 @@ def load(
     gives none (default: the machine's), ``now`` (aware) is what certificates are held to.
     """
     document = read(Path(path))
+    templates.apply(document)
     return resolve(
         document,
         catalogue or Catalogue(),

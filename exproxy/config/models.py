@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from exproxy.config import grammar
+from exproxy.config.answers import AnswerSection
 from exproxy.config.kinds import (
     AnyPort,
     CheckChoice,
@@ -34,7 +35,7 @@ from exproxy.config.sections import (
     TcpSection,
     TimeoutsSection,
 )
-from exproxy.units import Duration, Wait
+from exproxy.units import DURATION_PATTERN, Age, Duration, Wait
 
 
 class ListenSection(Section):
@@ -49,12 +50,57 @@ class ListenSection(Section):
 
 
 class CertificateSection(Section):
-    """A certificate with its chain, and its private key, as PEM files."""
+    """A certificate with its chain, and its private key: PEM files, or one PKCS#12 file."""
 
     cert: str | None = None
     """PEM file: the certificate, then its intermediates."""
     key: str | None = None
-    """PEM file: the private key, not encrypted. Default: the one in `cert`."""
+    """PEM file: the private key. Default: the one in `cert`."""
+    pkcs12: str | None = None
+    """PKCS#12 file (.pfx, .p12) with certificate, intermediates and key; in place of `cert` and `key`."""
+    password: str | None = None
+    """What opens the key, best by !file. Default: none is needed."""
+
+
+class ClientCertificatesSection(Section):
+    """Certificates of clients: who must show one, and who may have signed it."""
+
+    ca: Annotated[str, Field(min_length=1)] | None = None
+    """PEM file of the authorities that sign clients' certificates."""
+    mode: Literal["optional", "required"] | None = None
+    """required: nobody else comes in (default); optional: who shows one is told to the server."""
+
+
+class HstsSection(Section):
+    """Strict-Transport-Security: browsers that were here once come by TLS only, for so long."""
+
+    max_age: Age | None = None
+    """For how long, for example 730d; 0 takes it back."""
+    subdomains: bool | None = None
+    """For the names below this one too. Default false."""
+    preload: bool | None = None
+    """The owner agrees to the browsers' own lists. Default false."""
+
+
+def _hsts(value: object) -> object:
+    return {"max-age": value} if isinstance(value, str) else value
+
+
+HstsValue: TypeAlias = Annotated[
+    HstsSection, BeforeValidator(_hsts), Short({"type": "string", "pattern": DURATION_PATTERN})
+]
+
+
+class TlsSection(Section):
+    """How TLS is spoken with clients where exproxy ends it."""
+
+    profile: Literal["intermediate", "modern", "old"] | None = None
+    """Mozilla's: intermediate: TLS 1.2 and 1.3 (default); modern: 1.3 only; old: from TLS 1.0 on."""
+    hsts: HstsValue | None = None
+    """Strict-Transport-Security in each answer of an https service: how long, or {max-age, subdomains,
+    preload}. Default: none of ours."""
+    client_certificates: ClientCertificatesSection | None = None
+    """Ask clients for certificates of theirs. Default: they are not asked."""
 
 
 class BackendTlsSection(Section):
@@ -66,6 +112,8 @@ class BackendTlsSection(Section):
     """system: by the system's authorities (default); none: not at all; or a PEM file of authorities."""
     server_name: Annotated[str, AfterValidator(grammar.host)] | None = None
     """The name to ask for (SNI) and to verify. Default: the server's address."""
+    fingerprint: TextList | None = None
+    """sha256:… of the certificate that a server must show, or a list; without `verify` this alone counts."""
     legacy: bool | None = None
     """Also TLS 1.0 and old ciphers, for Exchange 2010 on Windows Server 2008 R2. Default false."""
 
@@ -105,11 +153,9 @@ class BackendSection(Section):
     """TLS to the servers: a mapping, true (implicit) or false (none)."""
 
 
-class SettingsSection(Section):
-    """What a service may say, and `defaults:` for all of them."""
+class PoolSection(Section):
+    """What a service and each of its routes may say of their servers."""
 
-    certificate: CertificateList | None = None
-    """PEM file with certificate and key, {cert, key}, or a list; the first is shown by default."""
     backend: BackendSection | None = None
     """How the servers are reached: port and TLS."""
     persistence: PersistenceChoice | None = None
@@ -121,12 +167,6 @@ class SettingsSection(Section):
     """What the servers are asked: name or {name: {options}}. Default: the protocol's, else connect."""
     health: HealthSection | None = None
     """When the servers are asked, and what turns them UP and DOWN."""
-    timeouts: TimeoutsSection | None = None
-    """How long each wait may last."""
-    limits: LimitsSection | None = None
-    """How much of anything is allowed."""
-    tcp: TcpSection | None = None
-    """Options of the TCP sockets."""
     slow_ramp: Duration | None = None
     """How long a server that comes back takes to get its full share. Default 0: at once."""
     when_full: WhenFullValue | None = None
@@ -134,16 +174,35 @@ class SettingsSection(Section):
     on_down: Literal["keep", "cut"] | None = None
     """What becomes of a DOWN server's connections. Default keep."""
     allow: NetworkList | None = None
-    """Networks whose clients may connect; without it all."""
+    """Networks whose clients may come in; without it all."""
     deny: NetworkList | None = None
-    """Networks whose clients may not connect; wins over `allow`."""
+    """Networks whose clients may not come in; wins over `allow`."""
+
+
+class SettingsSection(PoolSection):
+    """What a service may say, and `defaults:` for all of them."""
+
+    certificate: CertificateList | None = None
+    """PEM file with certificate and key, {cert, key}, {pkcs12, password}, or a list; the first is shown by
+    default."""
+    tls: TlsSection | None = None
+    """TLS with clients: versions and ciphers, HSTS, client certificates."""
+    extended_protection: Literal["require", "warn", "off"] | None = None
+    """A server that shows another certificate than exproxy does: require: is taken out; warn: is told of;
+    off. Default off, for https warn."""
+    timeouts: TimeoutsSection | None = None
+    """How long each wait may last."""
+    limits: LimitsSection | None = None
+    """How much of anything is allowed."""
+    tcp: TcpSection | None = None
+    """Options of the TCP sockets."""
     retries: Annotated[int, Field(ge=0, le=20)] | None = None
     """How many other servers are tried when one cannot be reached. Default 3."""
     name_ttl: Wait | None = None
     """After how long servers given by name are looked up again. Default 60s."""
 
 
-class ServiceSection(SettingsSection):
+class ServiceSection(SettingsSection, AnswerSection):
     """A virtual service."""
 
     protocol: ProtocolChoice | None = None
@@ -156,6 +215,8 @@ class ServiceSection(SettingsSection):
     """The name to greet and refuse with. Default: the file's `host-name`."""
     trusted_proxies: NetworkList | None = None
     """Networks of proxies whose word on the client's address is believed. Default: the file's."""
+    routes: dict[str, Any] | None = None
+    """Parts of an http or https service, by name: the first whose host and path fit has the request."""
 
 
 class ServerSection(Section):
@@ -196,9 +257,16 @@ class AdminSection(Section):
     """Where, for example 127.0.0.1:8404."""
 
 
+TemplateName: TypeAlias = Literal[
+    "exchange-2010", "exchange-2013", "exchange-2016", "exchange-2019", "exchange-se"
+]
+
+
 class FileSection(Section):
     """The whole file but for its named entries, which are looked at one by one."""
 
+    template: TemplateName | None = None
+    """The services and settings to begin with; what the file says overrides them key by key."""
     secret: TextList | None = None
     """What cookies and keys are signed with: text, best by !file, or a list: the first signs, all verify.
     Without it one is made in the state folder."""

@@ -30,13 +30,18 @@ class _Core(_Base):  # type: ignore[misc]  # the C loader where PyYAML has it
     yaml_implicit_resolvers: dict[str, Any] = {}
 
 
-for _tag, _pattern, _first in (
-    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
-    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
-    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", list("-+0123456789")),
-    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", list("-+.0123456789")),
-):
-    _Core.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"(?:{_pattern})\Z"), _first)
+# Tag, pattern, first characters of the scalars that are no text (YAML 1.2 10.3.2).
+CORE = [
+    (tag, re.compile(rf"(?:{pattern})\Z"), first)
+    for tag, pattern, first in (
+        ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+        ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+        ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", list("-+0123456789")),
+        ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", list("-+.0123456789")),
+    )
+]
+for _tag, _pattern, _first in CORE:
+    _Core.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", _pattern, _first)
 
 
 def read(path: Path) -> Document:
@@ -148,7 +153,7 @@ class _Walk:
 
     def _scalar(self, node: yaml.ScalarNode, where: Where) -> Any:
         if node.tag in ("!env", "!file"):
-            self._document.hidden.add(where)
+            self._document.hidden[where] = (node.tag, node.value)
         try:
             return self._scalars.value(node.tag, node.value)
         except Unreadable as error:

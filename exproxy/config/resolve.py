@@ -25,6 +25,7 @@ from exproxy.config.resolved import (
     LogTarget,
     ServerConfig,
 )
+from exproxy.config.routes import RouteDraft
 from exproxy.config.selection import Selection
 from exproxy.config.services import Service, finished, service
 from exproxy.plugins import Catalogue
@@ -59,14 +60,19 @@ def resolve(
 
 
 def _members(services: list[Service]) -> list[Member]:
+    sharing: list[Service | RouteDraft] = []
+    for each in services:
+        if each.answer is None:
+            sharing.append(each)
+        sharing += [part for part in each.routes if part.route.answer is None]
     return [
         Member(one.name, one.servers, one.group, one.group_where, _remembering(one))
-        for one in services
+        for one in sharing
         if one.group is not None
     ]
 
 
-def _remembering(one: Service) -> tuple[str, object]:
+def _remembering(one: Service | RouteDraft) -> tuple[str, object]:
     return (one.persistence.name, one.persistence.options) if one.persistence else ("", None)
 
 

@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from exproxy.config.errors import Problem
-from exproxy.model import TLSOptions
+from exproxy.model import ServerTLSOptions, TLSOptions
 from exproxy.plugins import Selected
+from exproxy.routes import Answer, Route
 from exproxy.settings import HealthSettings, Limits, Networks, TcpOptions, Timeouts, WhenFull
+from exproxy.tls.guard import Policy
+from exproxy.tls.material import CertificateFiles as CertificateFiles
 
 TlsMode: TypeAlias = Literal["none", "implicit", "passthrough"]
 LogTarget: TypeAlias = Path | Literal["stdout"] | None
@@ -57,14 +60,6 @@ class Listen:
 
 
 @dataclass(frozen=True, slots=True)
-class CertificateFiles:
-    """PEM files; the same one twice where it holds both. Read and matched when the file was loaded."""
-
-    cert: Path
-    key: Path
-
-
-@dataclass(frozen=True, slots=True)
 class BackendConfig:
     """How the servers are reached, as written.
 
@@ -89,9 +84,58 @@ class Target:
     tls: TLSOptions | None
 
 
+class Reaching:
+    """What a service and a route have in common: servers, and the ways to choose among them.
+
+    ``name`` is ``service`` or ``service/route``.
+    """
+
+    __slots__ = ()
+    name: str
+    protocol: Selected[Any]
+    servers: tuple[str, ...]
+    backend: BackendConfig
+    persistence: Selected[Any]
+    group: str | None
+    scheduling: Selected[Any]
+    check: Selected[Any]
+    health: HealthSettings
+    slow_ramp: float
+    when_full: WhenFull
+    on_down: Literal["keep", "cut"]
+
+    def target(self, listen: Listen) -> Target:
+        """Where clients of that listening port go: the port and TLS of its pool."""
+        backend = self.backend
+        port = listen.port if backend.port is None else backend.port
+        mode: TlsMode = listen.tls if backend.tls_mode == "follow" else backend.tls_mode
+        return Target(port, mode, backend.tls if mode == "implicit" else None)
+
+
 @dataclass(frozen=True, slots=True)
-class ServiceConfig:
-    """A virtual service. ``allow`` and ``deny`` are None where not written; ``deny`` wins."""
+class RouteConfig(Reaching):
+    """A route of a service. ``route`` is what the protocol is told of it; where ``route.answer`` is there,
+    the rest has no meaning."""
+
+    name: str
+    route: Route
+    protocol: Selected[Any]
+    servers: tuple[str, ...]
+    backend: BackendConfig
+    persistence: Selected[Any]
+    group: str | None
+    scheduling: Selected[Any]
+    check: Selected[Any]
+    health: HealthSettings
+    slow_ramp: float
+    when_full: WhenFull
+    on_down: Literal["keep", "cut"]
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceConfig(Reaching):
+    """A virtual service. ``allow`` and ``deny`` are None where not written; ``deny`` wins. ``hsts`` is the
+    value of Strict-Transport-Security, None for none; ``certificates`` were read when the file was."""
 
     name: str
     protocol: Selected[Any]
@@ -116,13 +160,12 @@ class ServiceConfig:
     host_name: str
     retries: int
     name_ttl: float
-
-    def target(self, listen: Listen) -> Target:
-        """Where clients of that listening port go: the port and TLS of its pool."""
-        backend = self.backend
-        port = listen.port if backend.port is None else backend.port
-        mode: TlsMode = listen.tls if backend.tls_mode == "follow" else backend.tls_mode
-        return Target(port, mode, backend.tls if mode == "implicit" else None)
+    # What exproxy answers itself where no route fits; the service has no pool of its own then.
+    answer: Answer | None = None
+    routes: tuple[RouteConfig, ...] = ()
+    tls: ServerTLSOptions = field(default_factory=ServerTLSOptions)
+    hsts: bytes | None = None
+    extended_protection: Policy = "off"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,23 @@ from pydantic.json_schema import models_json_schema
 
 from exproxy.config.grammar import NAME_PATTERN
 from exproxy.config.models import FileSection, GroupSection, ServerItem, ServiceSection, SettingsSection
+from exproxy.config.route_models import RouteSection
 from exproxy.config.selection import INTERFACES
 from exproxy.plugins import Catalogue
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 TITLE = "exproxy configuration"
+
+# What a template would bring must else be in the file.
+_WITHOUT_TEMPLATE: dict[str, Any] = {
+    "if": {"not": {"required": ["template"]}},
+    "then": {
+        "required": ["services"],
+        "properties": {
+            "services": {"additionalProperties": {"type": "object", "required": ["protocol", "listen"]}}
+        },
+    },
+}
 
 
 class _Entries(BaseModel):
@@ -28,6 +40,7 @@ class _Entries(BaseModel):
     group: GroupSection
     defaults: SettingsSection
     service: ServiceSection
+    route: RouteSection
 
 
 def schema(catalogue: Catalogue) -> dict[str, Any]:
@@ -45,9 +58,11 @@ def schema(catalogue: Catalogue) -> dict[str, Any]:
     for kind, found in plugins.items():
         definitions[f"x-{kind}"] = _choice(kind, found, made, definitions)
     _open(file["properties"], entries, made[LabOptions])
-    definitions["ServiceSection"]["required"] = ["protocol", "listen"]
+    routes = definitions["ServiceSection"]["properties"]["routes"]
+    definitions["ServiceSection"]["properties"]["routes"] = _by_name(routes["description"], entries["route"])
     definitions["ServerSection"]["required"] = ["address"]
-    file["required"] = ["servers", "services"]
+    file["required"] = ["servers"]
+    file.update(_WITHOUT_TEMPLATE)
     file.pop("description", None)
     whole = _tidy({**file, "$defs": definitions})
     whole["$defs"] = {name: whole["$defs"][name] for name in sorted(_used(whole, whole["$defs"]))}
@@ -99,16 +114,21 @@ def _open(properties: dict[str, Any], entries: dict[str, Any], lab: dict[str, An
     for section, entry in (("servers", "server"), ("groups", "group"), ("services", "service")):
         description = properties[section]["description"]
         item = entries[entry]
-        if entry == "group":
+        if entry != "server":
+            # An empty group has its defaults; nothing in the place of what a template has takes it out.
             item = {"anyOf": [item, {"type": "null"}]}
-        properties[section] = {
-            "type": "object",
-            "description": description,
-            "propertyNames": {"pattern": NAME_PATTERN},
-            "additionalProperties": item,
-        }
+        properties[section] = _by_name(description, item)
     properties["defaults"] = {**entries["defaults"], "description": properties["defaults"]["description"]}
     properties["lab"] = {**lab, "description": properties["lab"]["description"]}
+
+
+def _by_name(description: str, item: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "description": description,
+        "propertyNames": {"pattern": NAME_PATTERN},
+        "additionalProperties": item,
+    }
 
 
 def _used(whole: dict[str, Any], definitions: dict[str, Any]) -> set[str]:

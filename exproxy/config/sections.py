@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
@@ -29,7 +30,14 @@ class Section(BaseModel):
     )
 
 
-def _section(name: str, values: type, doc: str, kinds: dict[str, Any], other: Any) -> type[Section]:
+def _section(
+    name: str,
+    values: type,
+    doc: str,
+    kinds: dict[str, Any],
+    other: Any,
+    only: Collection[str] | None = None,
+) -> type[Section]:
     """A section with the fields of a settings dataclass, so that each is described in one place."""
     fields: dict[str, Any] = {
         field.name: (
@@ -39,6 +47,7 @@ def _section(name: str, values: type, doc: str, kinds: dict[str, Any], other: An
             ),
         )
         for field in dataclasses.fields(values)
+        if only is None or field.name in only
     }
     return create_model(name, __base__=Section, __doc__=doc, **fields)
 
@@ -51,6 +60,11 @@ def written(field: dataclasses.Field[Any], kinds: dict[str, Any], other: Any) ->
             if value >= factor and value % factor == 0:
                 return f"{value // factor:g}{unit}"
     return f"{value:g}s" if kind in (Wait, Duration) else f"{value:g}"
+
+
+def timeouts_section(name: str, only: Collection[str]) -> type[Section]:
+    """A section of some of the timeouts."""
+    return _section(name, Timeouts, "How long some waits may last.", {}, Wait, only)
 
 
 _COUNTS = dict.fromkeys(("connections", "per_source", "links_per_client"), Count)

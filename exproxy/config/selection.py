@@ -83,10 +83,27 @@ class Selection:
             self._document.error(at, str(error), at_key=at == below)
             return None
         options = validate(self._document, below, plugin.options, choice.options or {})
-        return None if options is None else Selected(plugin, options)
+        if options is None:
+            return None
+        written = getattr(options, "fallback", None)
+        if isinstance(written, Choice):
+            fallback = self._fallback(written, plugin.options, (*below, "fallback"))
+            options = options.model_copy(update={"fallback": fallback})
+        return Selected(plugin, options)
+
+    def _fallback(self, choice: Choice, outer: Any, where: Where) -> Selected[Any] | None:
+        """The persistence that a persistence falls back to: validated like any other."""
+        for key in ("timeout", "limit", "recheck"):
+            if key in (choice.options or {}) and key in outer.model_fields:
+                text = "has no effect in a fallback: that of the persistence around it counts for both"
+                self._document.warn((*where, choice.name, key), text, at_key=True)
+        return self._select("persistence", choice, where)
 
 
 def lacking(persistence: Selected[Any], protocol: Selected[Any]) -> tuple[str, ...]:
     """The names of the facts that the persistence needs and the protocol does not give."""
     given = (Source, Destination, *protocol.plugin.gives)
-    return tuple(fact.__name__ for fact in persistence.plugin.needs if fact not in given)
+    fallback = getattr(persistence.options, "fallback", None)
+    further = lacking(fallback, protocol) if isinstance(fallback, Selected) else ()
+    own = tuple(fact.__name__ for fact in persistence.plugin.needs if fact not in given)
+    return tuple(dict.fromkeys((*own, *further)))

@@ -6,17 +6,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from exproxy.config import membership
+from exproxy.config.answers import answer
 from exproxy.config.backends import agree, backend
 from exproxy.config.certificates import certificates
 from exproxy.config.context import Context
 from exproxy.config.errors import Where
+from exproxy.config.fitting import fitting, health
 from exproxy.config.layers import Layers, layers
 from exproxy.config.listens import Placed, placed
 from exproxy.config.models import ServiceSection
 from exproxy.config.resolved import BackendConfig, CertificateFiles, ServiceConfig
-from exproxy.config.selection import lacking
+from exproxy.config.routes import RouteDraft, route, routes
+from exproxy.config.tls import FrontTls, front_tls, protects
 from exproxy.config.validation import lacks
 from exproxy.plugins import Selected
+from exproxy.routes import Answer
 from exproxy.settings import (
     NAME_TTL,
     RETRIES,
@@ -46,8 +50,11 @@ class Service:
     group_where: Where
     servers: tuple[str, ...]
     certificates: tuple[CertificateFiles, ...]
+    tls: FrontTls
     addresses: tuple[Placed, ...]
     backend: BackendConfig
+    answer: Answer | None
+    routes: tuple[RouteDraft, ...]
 
 
 def service(context: Context, name: str, section: ServiceSection) -> Service:
@@ -67,11 +74,18 @@ def service(context: Context, name: str, section: ServiceSection) -> Service:
     if protocol is not None:
         written = bool(stack.pick("certificate"))
         addresses = placed(document, section.listen or (), (*where, "listen"), protocol.plugin, written)
-        _fitting(context, stack, persistence, protocol)
+        fitting(context, stack, persistence, protocol)
     config = backend(document, stack, context.made_by_lab)
-    agree(document, stack, config, addresses)
-    _health(context, stack)
+    said = answer(document, section, where)
+    if said is None:
+        agree(document, stack, config, addresses)
+    health(context, stack)
     _certificate_used(context, stack, addresses)
+    tls = front_tls(document, stack, addresses)
+    parts = routes(context, name, section, stack, protocol, addresses)
+    reached = [config] if said is None else []
+    reached += [one.backend for one in parts if one.route.answer is None]
+    protects(document, stack, tls.extended_protection, reached, addresses)
     return Service(
         name=name,
         where=where,
@@ -85,8 +99,11 @@ def service(context: Context, name: str, section: ServiceSection) -> Service:
         group_where=group_where,
         servers=membership.servers(context.draft, section.servers, where),
         certificates=shown,
+        tls=tls,
         addresses=tuple(addresses),
         backend=config,
+        answer=said,
+        routes=parts,
     )
 
 
@@ -96,29 +113,6 @@ def _needed(context: Context, section: ServiceSection, where: Where) -> None:
             context.document.error(where, f"{key!r} is missing", at_key=True)
     if section.listen == [] and context.document.data["services"][where[1]].get("listen") == []:
         context.document.error((*where, "listen"), "is empty; name at least one port")
-
-
-def _fitting(
-    context: Context, stack: Layers, persistence: Selected[Any] | None, protocol: Selected[Any]
-) -> None:
-    missing = lacking(persistence, protocol) if persistence else ()
-    if persistence is None or not missing:
-        return
-    context.document.error(
-        stack.where("persistence"),
-        f"persistence {persistence.name!r} needs {' and '.join(missing)}, which protocol "
-        f"{protocol.name!r} does not give; choose another, such as source-ip",
-    )
-
-
-def _health(context: Context, stack: Layers) -> None:
-    health = stack.values("health", HealthSettings)
-    if health.timeout > health.interval:
-        where = stack.where("health")
-        at = (*where, "timeout") if context.document.has((*where, "timeout")) else where
-        context.document.error(
-            at, f"timeout ({health.timeout:g}s) must not be longer than interval ({health.interval:g}s)"
-        )
 
 
 def _certificate_used(context: Context, stack: Layers, addresses: list[Placed]) -> None:
@@ -140,6 +134,9 @@ def finished(context: Context, one: Service) -> ServiceConfig:
         listens=tuple(placed.listen for placed in one.addresses),
         servers=one.servers,
         certificates=one.certificates,
+        tls=one.tls.options,
+        hsts=one.tls.hsts,
+        extended_protection=one.tls.extended_protection,
         backend=one.backend,
         persistence=one.persistence,
         group=one.group,
@@ -158,6 +155,8 @@ def finished(context: Context, one: Service) -> ServiceConfig:
         host_name=section.host_name or file.host_name or context.host_name,
         retries=_or(stack.pick("retries"), RETRIES),
         name_ttl=_or(stack.pick("name_ttl"), NAME_TTL),
+        answer=one.answer,
+        routes=tuple(route(each, one.protocol) for each in one.routes),
     )
 
 

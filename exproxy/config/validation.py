@@ -123,7 +123,7 @@ def _tell(document: Document, where: Where, model: type[BaseModel], detail: Any)
         key = str(detail["loc"][-1])
         if _lacks(document.raw(at), key, known_keys(model.model_json_schema(by_alias=True), loc)):
             document.error(at, f"{key!r} is missing", at_key=True)
-    elif at in document.hidden:
+    elif at in document.hidden or at[-1:] == ("password",):
         document.error(at, _TEXTS.get(detail["type"], "what !env or !file gives does not fit here"))
     else:
         document.error(at, _text(detail))

@@ -1,7 +1,8 @@
 """The lab's control over HTTP: see what there is, and break it.
 
 ``GET /`` gives everything as JSON, ``GET /l12ex1`` and ``GET /l12ex1/imap`` a part of it;
-``POST /l12ex1/imap/hang`` puts a service into a mode, ``POST /l12ex1/all/stop`` a whole server. Only POST
+``POST /l12ex1/imap/hang`` puts a service into a mode, ``POST /l12ex1/all/stop`` a whole server, and
+``POST /l12ex1/https/ews/refuse`` one virtual directory (``ok``, ``refuse``, ``drain``). Only POST
 changes anything, and no web page may: requests with an Origin, or not for a loopback address, are refused.
 """
 
@@ -20,6 +21,7 @@ from twisted.web.server import NOT_DONE_YET, Request
 
 from exproxy.lab.modes import LabService, Mode
 from exproxy.lab.server import LabServer
+from exproxy.lab.web import Illness
 
 ALL = "all"
 
@@ -86,10 +88,12 @@ class Control(Resource):
             return service_state(self._services(server, path[1])[0])
         raise Refused(405 if len(path) == 3 else 404, "to change a mode use POST /<server>/<service>/<mode>")
 
-    def _change(self, request: Request, path: list[str]) -> int:
-        if len(path) != 3:
+    def _change(self, request: Request, path: list[str]) -> bytes | int:
+        if len(path) not in (3, 4):
             raise Refused(404, "expected POST /<server>/<service>/<mode>")
         server = self._server(path[0])
+        if len(path) == 4:
+            return _json(request, 200, self._make_ill(server, *path[1:]))
         services = list(server.services.values()) if path[1] == ALL else self._services(server, path[1])
         try:
             mode = Mode(path[2])
@@ -110,6 +114,17 @@ class Control(Resource):
 
         changing.addCallback(done)
         return NOT_DONE_YET
+
+    def _make_ill(self, server: LabServer, service: str, directory: str, illness: str) -> dict[str, Any]:
+        known = server.directories(service)
+        if directory.lower() not in known:
+            raise Refused(404, f"{service} has no directory {directory!r}; known: {', '.join(known)}")
+        try:
+            server.set_directory(service, directory, illness)
+        except ValueError as error:
+            words = ", ".join(each.value for each in Illness)
+            raise Refused(404, f"no state {illness!r} of a directory; known: {words}") from error
+        return {"directories": server.directories(service)}
 
     def _server(self, name: str) -> LabServer:
         if name not in self._servers:

@@ -18,7 +18,7 @@ from exproxy.lab.rpc import Answer, Groups, RpcFactory, RpcService, named
 from exproxy.lab.smtp import SmtpFactory
 from exproxy.lab.store import MailStore
 from exproxy.lab.tls import LabTls
-from exproxy.lab.web import Directories, site
+from exproxy.lab.web import DIRECTORIES, Directories, Illness, site
 
 _RPC_INTERFACES = ((epm.EMSMDB, 0, 81), (epm.ASYNC_EMSMDB, 0, 1))
 _AB_INTERFACES = ((epm.NSPI, 56, 0), (epm.RFRI, 1, 0))
@@ -46,7 +46,7 @@ class LabServer:
         self._store = store
         self._tls = LabTls(certificate)
         self._groups = Groups()
-        self._sites: list[Directories] = []
+        self._sites: dict[str, Directories] = {}
         self.services = {
             service: LabService(service, address, port, reactor, _RECIPES[service](self, service))
             for service, port in ports.items()
@@ -55,7 +55,7 @@ class LabServer:
     @property
     def requests(self) -> int:
         """HTTP requests served."""
-        return sum(directories.served for directories in self._sites)
+        return sum(directories.served for directories in self._sites.values())
 
     def port(self, service: str) -> int:
         """Where a service listens; raises KeyError when this server does not have it."""
@@ -82,6 +82,18 @@ class LabServer:
         """Put one service into a mode; raises KeyError or ValueError for unknown ones."""
         return self.services[service].set_mode(Mode(mode))
 
+    def set_directory(self, service: str, directory: str, illness: Illness | str) -> None:
+        """Make one virtual directory ill, or well again; raises KeyError or ValueError for unknown ones."""
+        site = self._sites[service]
+        if directory.lower() not in DIRECTORIES:
+            raise KeyError(directory)
+        site.ill[directory.lower()] = Illness(illness)
+
+    def directories(self, service: str) -> dict[str, str]:
+        """What the virtual directories of a service do; {} where it has none."""
+        site = self._sites.get(service)
+        return {} if site is None else {each: site.ill.get(each, Illness.OK).value for each in DIRECTORIES}
+
     def endpoints(self) -> tuple[Endpoint, ...]:
         """What the endpoint mapper knows: the interfaces of the services that this server has."""
         found: list[Endpoint] = []
@@ -93,7 +105,7 @@ class LabServer:
 
     def _web(self, service: str, tls: bool) -> Recipe:
         directories = Directories(self.name, self._store.password, self._refusing(service), self._reactor)
-        self._sites.append(directories)
+        self._sites[service] = directories
         return Recipe(site(directories, self._reactor), self._tls if tls else None)
 
     def _rpc(self, service: str, interfaces: Mapping[tuple[Any, int], Answer]) -> Recipe:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable
+from enum import Enum
 from typing import Any
 
 from twisted.internet.interfaces import IPullProducer
@@ -54,6 +55,16 @@ def page(server: str, directory: str, served: int, facts: dict[str, str]) -> byt
     ).encode()
 
 
+class Illness(str, Enum):
+    """What one virtual directory of one server does with its clients."""
+
+    OK = "ok"
+    REFUSE = "refuse"
+    """Everything is answered 503."""
+    DRAIN = "drain"
+    """healthcheck.htm is answered 404, as in a managed maintenance; all else goes on."""
+
+
 class Directories(Resource):
     """All virtual directories of one server, by path and not by resource: names are case-insensitive."""
 
@@ -62,6 +73,7 @@ class Directories(Resource):
     def __init__(self, server: str, password: str, refusing: Callable[[], bool], reactor: Any) -> None:
         super().__init__()
         self.served = 0
+        self.ill: dict[str, Illness] = {}
         self._server = server
         self._password = password
         self._refusing = refusing
@@ -81,6 +93,11 @@ class Directories(Resource):
             return self._say(request, 302, "see /owa/")
         if directory not in DIRECTORIES:
             return self._say(request, 404, "no such virtual directory")
+        illness = self.ill.get(directory)
+        if illness is Illness.REFUSE:
+            return self._say(request, 503, "this directory refuses")
+        if illness is Illness.DRAIN and rest == "healthcheck.htm":
+            return self._say(request, 404, "this directory is in maintenance")
         if rest == "healthcheck.htm":
             return self._body(request, f"200 OK<br/>{self._server}".encode())
         if directory in WITH_LOGIN and not (

@@ -9,6 +9,7 @@ from typing import Any
 from zope.interface import implementer
 
 from exproxy.interfaces import IMarker, IService
+from exproxy.routes import Answer, Route
 from exproxy.settings import Limits, Networks, Timeouts
 
 
@@ -25,10 +26,14 @@ class FakeService:
     host_name: str = "lb.example.org"
     tls: Mapping[int, str] = field(default_factory=dict)
     cookie_marker: IMarker | None = None
+    routes: tuple[Route, ...] = ()
+    answer: Answer | None = None
+    route_markers: Mapping[str, IMarker] = field(default_factory=dict)
+    hsts: bytes | None = None
 
     def marker(self, target: str | None = None) -> IMarker | None:
         """See IService."""
-        return self.cookie_marker
+        return self.cookie_marker if target is None else self.route_markers.get(target)
 
     def port_tls(self, port: int) -> str:
         """See IService."""
@@ -45,6 +50,10 @@ def service(
     host_name: str = "lb.example.org",
     tls: Mapping[int, str] | None = None,
     marker: IMarker | None = None,
+    routes: tuple[Route, ...] = (),
+    answer: Answer | None = None,
+    route_markers: Mapping[str, IMarker] | None = None,
+    hsts: bytes | None = None,
 ) -> FakeService:
     """An IService with the settings that a configuration would give where it is silent.
 
@@ -59,4 +68,8 @@ def service(
         host_name=host_name,
         tls=tls or {},
         cookie_marker=marker,
+        routes=routes,
+        answer=answer,
+        route_markers=route_markers or {},
+        hsts=hsts,
     )

@@ -1,4 +1,4 @@
-"""TLS as the client of a backend: verified by name, unverified on request, old versions on request."""
+"""TLS as the client of a backend: verified by name or fingerprint, old versions on request."""
 
 # mypy: allow-untyped-calls
 from __future__ import annotations
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL, crypto
 from service_identity import CertificateError, VerificationError
 from service_identity.cryptography import verify_certificate_hostname, verify_certificate_ip_address
@@ -16,10 +17,20 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from exproxy.errors import ExproxyError
 from exproxy.model import TLSOptions
-from exproxy.tls.server import CIPHERS
+from exproxy.tls.material import fingerprint
+from exproxy.tls.profiles import CIPHERS
 
 Verify = Callable[[SSL.Connection, crypto.X509, int, int, int], bool]
+
+
+class WrongCertificate(ExproxyError):
+    """A server showed another certificate than the one it is known by."""
+
+    def __init__(self, served: bytes) -> None:
+        # In the form in which it can be copied into the configuration, where it is the right one.
+        super().__init__(f"not the certificate of `fingerprint:`, but sha256:{served.hex()}")
 
 
 def client_context(options: TLSOptions) -> SSL.Context:
@@ -52,6 +63,7 @@ class ClientTLS:
         self._name = options.server_name or host
         self._address = isIPAddress(self._name) or isIPv6Address(self._name)
         self._verify = options.verify != "none"
+        self._fingerprints = options.fingerprints
         self._context = context or client_context(options)
 
     def clientConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
@@ -59,7 +71,7 @@ class ClientTLS:
         connection = SSL.Connection(self._context, None)
         if not self._address:
             connection.set_tlsext_host_name(self._name.encode("idna"))
-        if self._verify:
+        if self._verify or self._fingerprints:
             connection.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, self._judge(protocol))
         else:
             connection.set_verify(SSL.VERIFY_NONE)
@@ -67,9 +79,15 @@ class ClientTLS:
 
     def _judge(self, protocol: Any) -> Verify:
         def judge(_: SSL.Connection, certificate: crypto.X509, __: int, depth: int, okay: int) -> bool:
-            if not okay or depth:
-                return bool(okay)
+            if depth or (self._verify and not okay):
+                return bool(okay) or not self._verify
             leaf = certificate.to_cryptography()
+            served = fingerprint(leaf.public_bytes(Encoding.DER))
+            if self._fingerprints and served not in self._fingerprints:
+                protocol.failVerification(Failure(WrongCertificate(served)))
+                return False
+            if not self._verify:
+                return True
             try:
                 if self._address:
                     verify_certificate_ip_address(leaf, self._name)

@@ -1,8 +1,10 @@
-"""The certificates a service shows, chosen by SNI, under Mozilla's intermediate settings.
+"""The certificates a service shows, chosen by SNI, under one of Mozilla's profiles.
 
-https://wiki.mozilla.org/Security/Server_Side_TLS: TLS 1.2 and 1.3, forward secrecy only.
+A context cannot be changed once it is used, so a new certificate is a new context: connections that
+are there keep theirs, later ones get the new one.
 """
 
+# mypy: allow-untyped-calls
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -14,30 +16,30 @@ from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
-CIPHERS = (
-    b"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
-    b"ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
-)
+from exproxy.model import ServerTLSOptions
+from exproxy.tls.material import CertificateFiles, Material, Unfit, certificates, material
+from exproxy.tls.profiles import PROFILES
 
 
 def server_context(
-    cert: Path, key: Path, alpn: Sequence[bytes] = (), session_id: bytes = b"exproxy"
+    shown: Material,
+    alpn: Sequence[bytes] = (),
+    options: ServerTLSOptions = ServerTLSOptions(),
+    session_id: bytes = b"exproxy",
 ) -> SSL.Context:
-    """A context that shows the chain in ``cert``; sessions resume by id and by ticket.
+    """A context that shows that chain; sessions resume by id and by ticket.
 
     ``alpn``: the protocols spoken here, best first. A client that offers ALPN without any of them is
-    turned away (ALPACA); one that offers none is welcome.
+    turned away (ALPACA); one that offers none is welcome. Raises Unfit.
     """
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
-    context.set_min_proto_version(SSL.TLS1_2_VERSION)
-    context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
+    PROFILES[options.profile].apply(context)
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
-    context.set_cipher_list(CIPHERS)
-    context.use_certificate_chain_file(str(cert))
-    context.use_privatekey_file(str(key))
-    context.check_privatekey()
+    _show(context, shown)
     context.set_session_cache_mode(SSL.SESS_CACHE_SERVER)
     context.set_session_id(session_id[:32])
+    if options.client_authorities is not None:
+        _ask_for_certificates(context, options.client_authorities, options.client_required)
     if alpn:
         spoken = tuple(alpn)
 
@@ -52,46 +54,53 @@ def server_context(
     return context
 
 
-def names_of(cert: Path) -> tuple[str, ...]:
-    """The DNS names of the first certificate in a PEM file, lower case; its subject's name if it has none."""
-    certificate = x509.load_pem_x509_certificates(cert.read_bytes())[0]
+def _show(context: SSL.Context, shown: Material) -> None:
     try:
-        alternative = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        names = alternative.get_values_for_type(x509.DNSName)
-    except x509.ExtensionNotFound:
-        names = []
-    if not names:
-        common = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
-        names = [str(attribute.value) for attribute in common]
-    return tuple(name.lower() for name in names)
+        context.use_certificate(shown.leaf)
+        for certificate in shown.chain[1:]:
+            context.add_extra_chain_cert(certificate)
+        context.use_privatekey(shown.key)
+        context.check_privatekey()
+    except SSL.Error as error:
+        reason = error.args[0][-1][-1] if error.args and error.args[0] else "no reason given"
+        subject = shown.leaf.subject.rfc4514_string()
+        raise Unfit(f"OpenSSL does not take the certificate of {subject}: {reason}") from None
 
 
-@implementer(IOpenSSLServerConnectionCreator)
-class ServerTLS:
-    """Twisted's door to the contexts: connections begin with the first certificate, SNI changes it."""
+def _ask_for_certificates(context: SSL.Context, authorities: str, required: bool) -> None:
+    for authority in certificates(Path(authorities)):
+        context.add_client_ca(authority)
+    try:
+        context.load_verify_locations(authorities)
+    except SSL.Error as error:
+        raise Unfit(f"OpenSSL does not take the authorities in {authorities}: {error}") from None
+    mode = SSL.VERIFY_PEER | (SSL.VERIFY_FAIL_IF_NO_PEER_CERT if required else 0)
+    context.set_verify(mode)
 
-    def __init__(self, files: Sequence[tuple[Path, Path]], alpn: Sequence[bytes] = ()) -> None:
-        """``files``: (certificate chain, key) in PEM, the default first."""
-        contexts = [server_context(cert, key, alpn) for cert, key in files]
-        self._default = contexts[0]
+
+class Shown:
+    """What is shown at one time: the contexts by name, made from one reading of the files."""
+
+    def __init__(
+        self, files: Sequence[CertificateFiles], alpn: Sequence[bytes], options: ServerTLSOptions
+    ) -> None:
+        self.material = tuple(material(each) for each in files)
+        contexts = [server_context(each, alpn, options) for each in self.material]
+        self.default = contexts[0]
         self._by_name: dict[str, SSL.Context] = {}
-        for (cert, _), context in zip(files, contexts, strict=True):
-            for name in names_of(cert):
+        for each, context in zip(self.material, contexts, strict=True):
+            for name in each.names:
                 self._by_name.setdefault(name, context)
-        for context in contexts:
             context.set_tlsext_servername_callback(self._named)
+        self.fingerprints = frozenset(each.fingerprint for each in self.material)
 
     def context_for(self, name: str) -> SSL.Context:
-        """The context of the certificate for that host name: exact, then wildcard, then the default."""
+        """See ServerTLS."""
         name = name.lower().rstrip(".")
         found = self._by_name.get(name)
         if found is None:
             found = self._by_name.get("*." + name.partition(".")[2])
-        return found or self._default
-
-    def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
-        """See IOpenSSLServerConnectionCreator."""
-        return SSL.Connection(self._default, None)
+        return found or self.default
 
     def _named(self, connection: SSL.Connection) -> None:
         name = connection.get_servername()
@@ -99,3 +108,60 @@ class ServerTLS:
             context = self.context_for(name.decode("ascii", "replace"))
             if context is not connection.get_context():
                 connection.set_context(context)
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class ServerTLS:
+    """Twisted's door to the contexts: connections begin with the first certificate, SNI changes it."""
+
+    def __init__(
+        self,
+        files: Sequence[CertificateFiles | tuple[Path, Path]],
+        alpn: Sequence[bytes] = (),
+        options: ServerTLSOptions = ServerTLSOptions(),
+    ) -> None:
+        """``files``: certificates, the default first; a pair is (chain, key) in PEM.
+
+        Raises Unfit.
+        """
+        self.files = tuple(
+            each if isinstance(each, CertificateFiles) else CertificateFiles(*each) for each in files
+        )
+        self._alpn = tuple(alpn)
+        self._options = options
+        self._shown = Shown(self.files, self._alpn, options)
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files that it was made from, the authorities of client certificates among them."""
+        found = [path for each in self.files for path in each.paths]
+        if self._options.client_authorities is not None:
+            found.append(Path(self._options.client_authorities))
+        return tuple(found)
+
+    @property
+    def fingerprints(self) -> frozenset[bytes]:
+        """SHA-256 of each certificate that is shown now."""
+        return self._shown.fingerprints
+
+    @property
+    def certificates(self) -> tuple[x509.Certificate, ...]:
+        """The certificates that are shown now, the default first."""
+        return tuple(each.leaf for each in self._shown.material)
+
+    def context_for(self, name: str) -> SSL.Context:
+        """The context of the certificate for that host name: exact, then wildcard, then the default."""
+        return self._shown.context_for(name)
+
+    def reload(self) -> bool:
+        """Read the files again and show what is in them from now on; whether a certificate changed.
+
+        Raises Unfit where one of them cannot be used: then nothing has changed.
+        """
+        before = self._shown
+        self._shown = Shown(self.files, self._alpn, self._options)
+        return before.fingerprints != self._shown.fingerprints
+
+    def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        """See IOpenSSLServerConnectionCreator."""
+        return SSL.Connection(self._shown.default, None)

@@ -29,21 +29,22 @@ from exproxy.actions import (
 from exproxy.events import Began, Connected, Data, Deadline, Draining, Eof, Event, Lost, Unavailable
 from exproxy.interfaces import IConversation, IService
 from exproxy.model import BACKEND, CLIENT, Link
+from exproxy.routes import Answer
 from protocols.http.answer import SWITCHING_PROTOCOLS
 from protocols.http.authentication import binds, logs_in
 from protocols.http.edits import forward_response
-from protocols.http.exchange import Exchange
+from protocols.http.exchange import AWAITED, PACE, Exchange
 from protocols.http.faults import BadMessage
 from protocols.http.head import ResponseHead
 from protocols.http.inbox import Inbox
 from protocols.http.limits import MessageLimits
-from protocols.http.marks import Marks
+from protocols.http.login import Login
 from protocols.http.peer import Peer
 from protocols.http.refusal import refusal
+from protocols.http.routing import Routing
+from protocols.http.server_cookie import learnt
 from protocols.http.upstream import Upstream
 
-# The one deadline of the client's side; what it means follows from what is awaited when it comes.
-AWAITED = "http"
 # Seconds after which a client that found no server is told to come again.
 RETRY_AFTER = 10
 
@@ -52,17 +53,21 @@ RETRY_AFTER = 10
 class Conversation:
     """See the module. ``request_ids()`` gives an id for each request."""
 
-    def __init__(self, service: IService, request_ids: Callable[[], bytes]) -> None:
+    def __init__(
+        self, service: IService, request_ids: Callable[[], bytes], routing: Routing | None = None
+    ) -> None:
         self._service = service
         self._request_ids = request_ids
         self._limits = MessageLimits(head=service.limits.head)
-        self._marks = Marks(service.marker())
+        self._routing = routing or Routing(service)
+        self._marks = self._routing.marks
         self._peer: Peer
         # What the client sent beyond the request under way; without one, the begin of the next.
         self._inbox = Inbox(self._limits)
         self._holding = False
         self._exchange: Exchange | None = None
         self._upstream = Upstream()
+        self._login = Login(getattr(service.options, "ntlmv1", "pass") == "refuse")
         # No further request is taken: draining, or the client has ended its side.
         self._last = False
         self._over = False
@@ -105,6 +110,7 @@ class Conversation:
         head = self._inbox.head()
         if head is None:
             return [SetDeadline(AWAITED, self._service.timeouts.request_head)] if first else []
+        head, segments = self._routing.read(head)
         exchange = self._exchange = Exchange(
             head,
             self._peer,
@@ -112,10 +118,22 @@ class Conversation:
             self._limits,
             self._service.limits.retry_buffer,
             self._marks.cookies,
+            self._upstream.pinned is not None,
         )
+        exchange.way = self._routing.way(head, segments, exchange.facts)
+        if objection := self._login.objection(head):
+            return self._refuse(403, objection)
         if self._inbox:
             self._inbox.put(exchange.take(self._inbox.take())[1])
-        return [self._patience(exchange), Pick(exchange.facts)]
+        if exchange.way.answer is not None:
+            return self._say(exchange, exchange.way.answer)
+        asked = exchange.asking(self._service.timeouts)
+        return asked + self._pick(exchange) if exchange.ready else asked
+
+    def _pick(self, exchange: Exchange) -> list[Action]:
+        target = exchange.way.route
+        exchange.facts = self._upstream.known(exchange.choosing(), target)
+        return [self._patience(exchange), Pick(exchange.facts, target)]
 
     def _body(self, exchange: Exchange, data: bytes) -> list[Action]:
         """More of the request's body, or what a client sends ahead of its answer."""
@@ -124,14 +142,16 @@ class Conversation:
             return []
         onward, rest = exchange.take(data)
         self._inbox.put(rest)
+        if exchange.waiting:
+            return self._pick(exchange) if exchange.ready else []
         actions: list[Action] = [ToBackend(onward, exchange.link)] if onward else []
         if exchange.body.done and exchange.answer.done:
             return actions + self._finish(exchange)
         actions.append(self._patience(exchange))
-        return actions
+        return actions + exchange.beside(self._service.timeouts)
 
     def _patience(self, exchange: Exchange) -> SetDeadline:
-        return SetDeadline(AWAITED, exchange.patience(self._service.timeouts))
+        return SetDeadline(AWAITED, exchange.patience(exchange.way.timeouts))
 
     def _flow(self, actions: list[Action]) -> list[Action]:
         """Let the session keep what a client sends ahead: one portion of it is enough here."""
@@ -156,10 +176,12 @@ class Conversation:
     def _connected(self, event: Connected) -> list[Action]:
         exchange = self._exchange
         assert exchange is not None
+        self._upstream.serves(event.link, exchange.way.route)
         opening = ToBackend(exchange.opening(event.link, event.reused), event.link)
-        if self._upstream.pinned is None and logs_in(exchange.head):
-            return [self._upstream.pin(event.link), opening]
-        return [opening]
+        pin = self._upstream.pinned is None and logs_in(exchange.head)
+        pinned = [self._upstream.pin(event.link)] if pin else []
+        beside = exchange.beside(self._service.timeouts)
+        return [*pinned, opening, *self._login.asked(exchange.head), *beside]
 
     def _unavailable(self, event: Unavailable) -> list[Action]:
         return self._refuse(503, event.reason, RETRY_AFTER)
@@ -174,9 +196,10 @@ class Conversation:
                 onward += self._answer_head(exchange, head, actions)
             elif head.status == SWITCHING_PROTOCOLS:
                 return self._switch(exchange, onward, head)
-            elif exchange.head.version >= (1, 1):
+            elif exchange.head.version >= (1, 1) and not (exchange.answered_100 and head.status == 100):
                 # HTTP/1.0 knows no interim answers (RFC 9110 15.2).
                 onward += forward_response(head, exchange.head.method)
+                exchange.expecting = exchange.expecting and head.status != 100
         onward += body
         if onward:
             exchange.bytes_out += len(onward)
@@ -184,7 +207,7 @@ class Conversation:
         if answer.done:
             return self._flow(actions + self._answered(exchange))
         actions.append(self._patience(exchange))
-        return actions
+        return actions + exchange.beside(self._service.timeouts)
 
     def _answer_head(self, exchange: Exchange, head: ResponseHead, actions: list[Action]) -> bytes:
         """The final head as the client gets it."""
@@ -192,13 +215,15 @@ class Conversation:
         assert link is not None
         if upstream.pinned is None and exchange.answer.persists and binds(head):
             actions.append(upstream.pin(link))
+        actions += self._login.answered(head)
+        actions += learnt(head)
         exchange.settle(head, self._last, upstream.pinned is not None)
         return forward_response(
             head,
             exchange.head.method,
             version=exchange.head.version,
             keep_alive=exchange.keep,
-            extra=self._marks.fields(exchange.facts, head, link.server),
+            extra=self._marks.fields(exchange.facts, head, link.server, exchange.way.route),
         )
 
     def _answered(self, exchange: Exchange) -> list[Action]:
@@ -219,7 +244,7 @@ class Conversation:
         if self._last or not exchange.keep:
             return actions + self._hang_up("done")
         if exchange.answer.persists:
-            actions += self._upstream.rest(link, self._service.timeouts.backend_keep_alive)
+            actions += self._upstream.rest(link, exchange.way.timeouts.backend_keep_alive)
         else:
             actions += self._useless(link)
         return actions if self._over else actions + self._next()
@@ -239,7 +264,7 @@ class Conversation:
         actions: list[Action] = [ToClient(answer), Record(exchange.record())]
         if self._inbox:
             actions.append(ToBackend(self._inbox.take(), exchange.link))
-        return [*actions, Relay(idle=self._service.timeouts.tunnel)]
+        return [*actions, Relay(idle=exchange.way.timeouts.tunnel)]
 
     def _useless(self, link: Link | None) -> list[Action]:
         """A link that will not serve again, or that speaks or ends while nothing was asked."""
@@ -277,7 +302,8 @@ class Conversation:
         exchange = self._exchange
         if event.side is CLIENT:
             self._over = True
-            return [] if exchange is None else [Record(exchange.record())]
+            ended = self._login.ended()
+            return ended if exchange is None else [*ended, Record(exchange.record())]
         if event.link is not None:
             self._upstream.forget(event.link)
         if exchange is None or not exchange.over(event.link):
@@ -286,12 +312,20 @@ class Conversation:
 
     def _deadline(self, event: Deadline) -> list[Action]:
         exchange = self._exchange
+        if event.name == PACE:
+            if exchange is None or exchange.body.done:
+                return []
+            again = SetDeadline(PACE, self._service.timeouts.request_body)
+            slow = exchange.arrives_slowly(self._service)
+            return self._refuse(408, "slow request body") if slow else [again]
         if event.name != AWAITED:
             link = self._upstream.rested(event.name)
             busy = link is None or (exchange is not None and exchange.over(link))
             return [] if busy else self._useless(link)
         if exchange is None and not self._inbox:
             return self._hang_up("keep-alive timeout")
+        if exchange is not None and exchange.waiting:
+            return self._flow(self._pick(exchange))
         if exchange is None:
             return self._refuse(408, "slow request head")
         if exchange.begun:
@@ -308,6 +342,16 @@ class Conversation:
 
     # -- the end ---------------------------------------------------------------------
 
+    def _say(self, exchange: Exchange, answer: Answer) -> list[Action]:
+        """An answer of our own; what was sent ahead of it has to be asked anew."""
+        keep = exchange.keep and exchange.body.done and not self._last and not self._inbox
+        self._exchange, self._over = None, not keep
+        return [
+            ToClient(self._routing.says(answer, exchange.head, close=not keep)),
+            Record({**exchange.record(), "status": answer.status}, close=True),
+            SetDeadline(AWAITED, self._service.timeouts.keep_alive) if keep else Hangup("done"),
+        ]
+
     def _refuse(self, status: int, reason: str, retry_after: int | None = None) -> list[Action]:
         """A short page instead of an answer, where the answer has not begun; then the end."""
         exchange = self._exchange
@@ -318,7 +362,8 @@ class Conversation:
         fields["status"] = status
         self._over = True
         return [
-            ToClient(refusal(status, retry_after=retry_after, head_only=head_only)),
+            ToClient(refusal(status, retry_after=retry_after, head_only=head_only, hsts=self._service.hsts)),
+            *self._login.ended(),
             Record(fields),
             Hangup(f"{status}: {reason}"),
         ]
@@ -331,7 +376,9 @@ class Conversation:
     def _hang_up(self, reason: str) -> list[Action]:
         exchange = self._exchange
         self._over = True
-        return [Hangup(reason)] if exchange is None else [Record(exchange.record()), Hangup(reason)]
+        ended = self._login.ended()
+        fields = [] if exchange is None else [Record(exchange.record())]
+        return [*ended, *fields, Hangup(reason)]
 
 
 def _unheard(conversation: Conversation, event: Event) -> list[Action]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TypeAlias
 
-from protocols.http.fields import CLAIM, FIELD, Fields, Mark, list_of, value_of
+from protocols.http.fields import CERTIFICATE, CLAIM, FIELD, Fields, Mark, list_of, value_of
 from protocols.http.framing import CHUNKED, Framing, Kind
 from protocols.http.head import RequestHead, ResponseHead
 
@@ -40,13 +40,15 @@ class Origin:
     """Where a client's requests come from, told to the backend in X-Forwarded-*.
 
     ``trusted``: the peer is a proxy of ours, so its own claims stay and are added to. ``host``
-    stands in where an HTTP/1.0 request names none.
+    stands in where an HTTP/1.0 request names none. ``certificate``: field lines that say who the
+    client is by its certificate.
     """
 
     address: str
     proto: str = "https"
     trusted: bool = False
     host: bytes = b""
+    certificate: bytes = field(default=b"", repr=False)
 
 
 def forward_request(
@@ -57,17 +59,21 @@ def forward_request(
     upgrade: bool = False,
     keep_alive: bool = True,
     without_cookies: frozenset[bytes] = frozenset(),
+    expect: bool = True,
     extra: Pairs = (),
 ) -> bytes:
     """The head that goes to the backend.
 
     ``upgrade``: pass Upgrade on (ask ``head.upgrade`` first; never for h2c). ``keep_alive``
     False tells the backend to close. ``without_cookies``: names of the cookie pairs to take out.
+    ``expect`` False: 100 was said already, and is not expected of the backend any more.
     ``extra`` fields are added; ValueError for one that is not well-formed.
     """
     cuts: list[_Cut] = []
     for mark in head.marks:
-        if mark[0] != b"host" and (cut := _request_cut(head, mark, origin, upgrade, without_cookies)):
+        if mark[0] == b"expect" and not expect:
+            cuts.append((mark[1], mark[3], b""))
+        elif mark[0] != b"host" and (cut := _request_cut(head, mark, origin, upgrade, without_cookies)):
             cuts.append(cut)
     parts = [head.method, b" ", head.target, b" HTTP/1.1\r\n"]
     if head.version < (1, 1) and head.get(b"host") is None:
@@ -75,6 +81,7 @@ def forward_request(
     parts += _uncut(head, cuts)
     parts.append(_hops(head, upgrade, keep_alive))
     parts.append(_claims(head, origin, request_id))
+    parts.append(origin.certificate)
     parts.append(render(extra))
     parts.append(b"\r\n")
     return b"".join(parts)
@@ -140,6 +147,7 @@ def _request_cut(
         return (start, end, b"") if head.version < (1, 1) else None
     # Even of a trusted proxy: it knows nothing of spellings with "_", so its client may have sent them.
     believed = origin.trusted and name != b"x-forwarded-for" and b"_" not in name
+    believed = believed and not CERTIFICATE.match(name)
     return None if believed else (start, end, b"")
 
 

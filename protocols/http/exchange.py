@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from exproxy.actions import Action, Learn, SetDeadline, ToClient
+from exproxy.interfaces import IService
 from exproxy.model import Facts, Link
 from exproxy.settings import Timeouts
 from protocols.http.answer import Answer
+from protocols.http.channel import channel_of
 from protocols.http.edits import ends_by_close, forward_request
 from protocols.http.framing import Kind
 from protocols.http.head import RequestHead, ResponseHead
 from protocols.http.limits import MessageLimits
 from protocols.http.peer import Peer
+from protocols.http.routing import NO_WAY
 
+# The one deadline of the client's side; what it means follows from what is awaited when it comes.
+AWAITED = "http"
+# The pace of a request's body is looked at in spans.
+PACE = "body"
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 # Offers to go on in what is HTTP or TLS again would hide requests from us.
 _NOT_TUNNELLED = (b"h2c", b"http/", b"tls/")
-# Two requests that together are one channel, silent for long (MS-RPCH 2.1.2).
-_CHANNELS = frozenset((b"RPC_IN_DATA", b"RPC_OUT_DATA"))
 # Characters of a path, and of a proxy's request id, in the access log.
 _PATH = 1024
 _ID = 128
@@ -29,13 +36,18 @@ class Exchange:
 
     __slots__ = (
         "_kept",
+        "_paced",
         "_repeated",
         "_room",
+        "_spans",
         "answer",
+        "answered_100",
         "begun",
         "body",
         "bytes_in",
         "bytes_out",
+        "channel",
+        "expecting",
         "facts",
         "head",
         "keep",
@@ -43,6 +55,8 @@ class Exchange:
         "request_id",
         "reused",
         "upgrade",
+        "waiting",
+        "way",
     )
 
     def __init__(
@@ -53,9 +67,12 @@ class Exchange:
         limits: MessageLimits,
         retry_buffer: int,
         without_cookies: frozenset[bytes],
+        pinned: bool = False,
     ) -> None:
-        """``retry_buffer``: bytes of the body that are kept in case it must be sent again."""
+        """``retry_buffer``: bytes of the body that are kept in case it must be sent again;
+        ``pinned``: there is nothing to choose, it goes where those before it went."""
         self.head = head
+        self.way = NO_WAY
         self.facts: Facts = peer.facts(head)
         self.request_id = request_id
         self.upgrade = tunnels(head)
@@ -67,8 +84,21 @@ class Exchange:
         self.keep = head.keep_alive
         self.bytes_in = len(head.raw)
         self.bytes_out = 0
+        self.channel = channel_of(head)
+        # The choice waits for the first bytes of the body, so they are asked for here.
+        self.waiting = self.channel is not None and self.channel.carries and not pinned
+        self.answered_100 = self.waiting and head.expects_continue
+        # The client may be waiting for a server's 100 before it sends its body.
+        self.expecting = head.expects_continue and not self.waiting
+        self._paced = False
+        self._spans = 0
         edited = forward_request(
-            head, peer.origin, request_id, upgrade=self.upgrade, without_cookies=without_cookies
+            head,
+            peer.origin,
+            request_id,
+            upgrade=self.upgrade,
+            without_cookies=without_cookies,
+            expect=not self.answered_100,
         )
         self._kept: bytes | None = edited
         self._room = len(edited) + retry_buffer
@@ -81,11 +111,32 @@ class Exchange:
         """
         onward, rest, _ = self.body.feed(data)
         self.bytes_in += len(data) - len(rest)
+        if onward:
+            self.expecting = False
+            if self.channel is not None:
+                self.channel.feed(onward)
         if self._kept is not None:
             self._kept += onward
             if self.link is not None and len(self._kept) > self._room:
                 self._kept = None
         return onward, rest
+
+    @property
+    def ready(self) -> bool:
+        """Whether all is there that its choice waits for."""
+        return not self.waiting or self.channel is None or self.channel.opened
+
+    def asking(self, timeouts: Timeouts) -> list[Action]:
+        """Get what the choice waits for, from a client that may wait to be asked for it."""
+        asked: list[Action] = [ToClient(_CONTINUE)] if self.answered_100 else []
+        return asked if self.ready else [*asked, SetDeadline(AWAITED, timeouts.rts)]
+
+    def choosing(self) -> Facts:
+        """The facts of its Pick, complete now."""
+        self.waiting = False
+        if self.channel is not None:
+            self.facts = self.channel.choose(self.facts)
+        return self.facts
 
     def opening(self, link: Link, reused: bool) -> bytes:
         """All that is there for the link that was found: the head as it goes on, and what came after it.
@@ -130,12 +181,30 @@ class Exchange:
         """Seconds of silence to bear now: for the answer to a whole request, else while bytes move."""
         if self.body.done and self.answer.head is None:
             return timeouts.answer
-        return timeouts.tunnel if self.head.method in _CHANNELS else timeouts.idle
+        return timeouts.idle if self.channel is None else timeouts.tunnel
+
+    def arrives_slowly(self, service: IService) -> bool:
+        """Another span of its body's time is over: whether it brought too little until now."""
+        self._spans += 1
+        wanted: float = self._spans * service.timeouts.request_body * service.limits.body_rate
+        return self.bytes_in - len(self.head.raw) < wanted
+
+    def beside(self, timeouts: Timeouts) -> list[Action]:
+        """What its body asks for beside going on: a look at its pace, and whom a channel belongs to."""
+        actions: list[Action] = []
+        to_be_paced = self.channel is None and not self.body.done and not self.expecting
+        if self._paced != to_be_paced:
+            self._paced = to_be_paced
+            actions.append(SetDeadline(PACE, timeouts.request_body if to_be_paced else None))
+        shown = self.channel.unheard() if self.channel is not None else None
+        return [*actions, Learn(shown)] if shown is not None else actions
 
     def record(self) -> dict[str, object]:
         """What the access log says of it: the path without its query, which may hold secrets."""
         answer = self.answer.head
+        routed = {} if self.way.route is None else {"route": self.way.route}
         return {
+            **routed,
             "method": self.head.method.decode("ascii"),
             "host": self.head.host.decode("ascii"),
             "path": self.head.path[:_PATH].decode("ascii"),

@@ -28,8 +28,11 @@ _FIELD_NAME = re.compile(rb"\n(" + TOKEN + rb"):")
 # end replace the path behind our back where a rewriting module looks at them.
 _CLAIM = (
     rb"forwarded|x[-_](?:forwarded[-_]" + TOKEN + rb"|real[-_]ip|request[-_]id"
-    rb"|original[-_]url|rewrite[-_]url)"
+    rb"|original[-_]url|rewrite[-_]url|client[-_]certificate(?:[-_]" + TOKEN + rb")?)"
+    rb"|client[-_]cert(?:[-_]chain)?"
 )
+# Who a client is by its certificate: not even a trusted proxy is believed, only the handshake here.
+CERTIFICATE = re.compile(rb"client[-_]cert|x[-_]client[-_]certificate")
 CLAIM = re.compile(_CLAIM)
 _FRAMING = rb"content[-_]length|transfer[-_]encoding"
 _HOP_BY_HOP = rb"connection|keep[-_]alive|proxy(?:[-_]connection)?|te|upgrade"

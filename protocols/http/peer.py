@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from exproxy.interfaces import IService
 from exproxy.model import TLS, Facts, Source
 from exproxy.settings import Networks
+from protocols.http.client_certificate import certificate_fields
 from protocols.http.edits import Origin
 from protocols.http.head import RequestHead
 
@@ -34,8 +35,13 @@ class Peer:
         scheme = "https" if TLS in facts else "http"
         self._networks: Networks = service.trusted_proxies
         self._facts = facts.plus(Scheme(scheme))
+        tls = facts.get(TLS)
         self.origin = Origin(
-            host, scheme, host in self._networks, service.host_name.encode("ascii", "replace")
+            host,
+            scheme,
+            host in self._networks,
+            service.host_name.encode("ascii", "replace"),
+            certificate_fields(tls.certificate if tls is not None else None),
         )
 
     def facts(self, head: RequestHead) -> Facts:

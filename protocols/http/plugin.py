@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from zope.interface import implementer
 
-from exproxy.interfaces import IConversation, IProtocolPlugin, IService
-from exproxy.model import TLS
+from exproxy.interfaces import IConversation, IProtocolFactory, IProtocolPlugin, IService
+from exproxy.model import TLS, Together
 from exproxy.protocol import Protocol
 from protocols.http.conversation import Conversation
 from protocols.http.head import RequestHead
+from protocols.http.options import HttpOptions
 from protocols.http.peer import Scheme
 from protocols.http.request_ids import RequestIds
+from protocols.http.routing import Routing
 
 _request_ids = RequestIds()
 
@@ -24,9 +26,18 @@ def _conversation(service: IService) -> IConversation:
 @implementer(IProtocolPlugin)
 @dataclass(frozen=True)
 class HTTP(Protocol):
-    """Either of the two. ``alpn``: what a TLS handshake with the client may agree upon."""
+    """Either of the two. ``alpn``: what a TLS handshake with the client may agree upon; ``routed``:
+    a service may have ``routes:``."""
 
     alpn: tuple[bytes, ...] = ()
+    routed: bool = True
+
+    def factory(self, service: IService) -> IProtocolFactory:
+        """See IProtocolPlugin; the routes are made ready once for all conversations."""
+        routing = Routing(service)
+        return Protocol.factory(
+            replace(self, conversation=lambda each: Conversation(each, _request_ids, routing)), service
+        )
 
 
 http = HTTP(
@@ -35,7 +46,8 @@ http = HTTP(
     conversation=_conversation,
     default_ports={80: "none"},
     tls_modes=("none",),
-    gives=(RequestHead, Scheme),
+    gives=(RequestHead, Scheme, Together),
+    options=HttpOptions,
     defaults={"check": "http"},
 )
 
@@ -46,7 +58,8 @@ https = HTTP(
     conversation=_conversation,
     default_ports={443: "implicit"},
     tls_modes=("implicit",),
-    gives=(RequestHead, Scheme, TLS),
-    defaults={"check": "http"},
+    gives=(RequestHead, Scheme, TLS, Together),
+    options=HttpOptions,
+    defaults={"check": "http", "extended-protection": "warn"},
     alpn=(b"http/1.1",),
 )

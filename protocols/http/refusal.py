@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Iterable
 
 # Phrases of RFC 9110 15 (431: RFC 6585 5) and what a person may want to read.
 _WORDS = {
@@ -28,6 +29,26 @@ _PAGE = (
 )
 
 
+# Statuses that exproxy says without having a page for them (RFC 9110 15).
+_PHRASES = {
+    200: "OK",
+    301: "Moved Permanently",
+    302: "Found",
+    303: "See Other",
+    307: "Temporary Redirect",
+    308: "Permanent Redirect",
+    401: "Unauthorized",
+    405: "Method Not Allowed",
+    410: "Gone",
+    429: "Too Many Requests",
+}
+
+
+def has_page(status: int) -> bool:
+    """Whether ``refusal`` has words for that status."""
+    return status in _WORDS
+
+
 def refusal(
     status: int,
     reason: str | None = None,
@@ -35,12 +56,14 @@ def refusal(
     close: bool = True,
     head_only: bool = False,
     date: bytes | None = None,
+    hsts: bytes | None = None,
 ) -> bytes:
     """A whole response: head and a short HTML page.
 
     ``reason`` replaces the usual phrase (visible ASCII), ``retry_after`` is in seconds,
     ``close`` False leaves the connection open, which is explicit for HTTP/1.0's sake too,
-    ``head_only`` answers HEAD, ``date`` is a finished IMF-fixdate (RFC 9110 5.6.7).
+    ``head_only`` answers HEAD, ``date`` is a finished IMF-fixdate (RFC 9110 5.6.7),
+    ``hsts`` the value of Strict-Transport-Security.
     Raises ValueError for a status without a page or a reason that is no phrase.
     """
     if status not in _WORDS:
@@ -50,17 +73,38 @@ def refusal(
         if not _PHRASE.fullmatch(reason):
             raise ValueError("a reason is visible ASCII")
         phrase = reason
-    page = _PAGE.format(title=html.escape(f"{status} {phrase}"), text=text).encode("ascii")
+    body = _PAGE.format(title=html.escape(f"{status} {phrase}"), text=text).encode("ascii")
+    fields = []
+    if retry_after is not None:
+        fields.append(f"Retry-After: {retry_after}")
+    if date is not None:
+        fields.append(f"Date: {date.decode('ascii')}")
+    if hsts is not None:
+        fields.append(f"Strict-Transport-Security: {hsts.decode('ascii')}")
+    return page(status, body, "text/html", fields, close=close, head_only=head_only, phrase=phrase)
+
+
+def page(
+    status: int,
+    body: bytes,
+    kind: str,
+    fields: Iterable[str] = (),
+    *,
+    close: bool = True,
+    head_only: bool = False,
+    phrase: str | None = None,
+) -> bytes:
+    """A whole response of ``kind`` (a media type, its text being UTF-8) with more ``fields``, each a line
+    without its end. Nobody may keep it."""
+    if phrase is None:
+        phrase = _WORDS[status][0] if status in _WORDS else _PHRASES.get(status, "Answer")
     lines = [
         f"HTTP/1.1 {status} {phrase}",
-        "Content-Type: text/html; charset=utf-8",
-        f"Content-Length: {len(page)}",
+        f"Content-Type: {kind}; charset=utf-8",
+        f"Content-Length: {len(body)}",
         "Cache-Control: no-store",
         f"Connection: {'close' if close else 'keep-alive'}",
+        *fields,
     ]
-    if retry_after is not None:
-        lines.append(f"Retry-After: {retry_after}")
-    if date is not None:
-        lines.append(f"Date: {date.decode('ascii')}")
     head = "\r\n".join([*lines, "", ""]).encode("ascii")
-    return head if head_only else head + page
+    return head if head_only else head + body

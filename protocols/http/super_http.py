@@ -9,12 +9,9 @@ nothing but keyed digests gets into a table.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from functools import lru_cache
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field
 from zope.interface import implementer
 
 from exproxy.interfaces import IKeys, IMarker, IPersistence, IPersistencePlugin
@@ -23,59 +20,13 @@ from exproxy.persistence.source_ip import network_of
 from exproxy.units import Size, Wait
 from protocols.http.credentials import basic_user
 from protocols.http.head import RequestHead
+from protocols.http.own_cookie import CookieFields, OwnCookie
 from protocols.http.peer import Scheme
 
-PURPOSE = "super-http"
-NO_COOKIE_PATHS = ("/Microsoft-Server-ActiveSync", "/EWS", "/rpc", "/Autodiscover", "/mapi", "/OAB")
-NO_COOKIE_AGENTS = (
-    "Outlook",
-    "Microsoft Office",
-    "MSRPC",
-    "MAPI",
-    "ActiveSync",
-    "Apple-i",
-    "Android-Mail",
-    "ExchangeServicesClient",
-)
-_COOKIE_NAME = r"^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$"
-_UNFIT = re.compile(r"[^!#$%&'*+\-.^_`|~0-9A-Za-z]")
-# Bytes of a User-Agent that are looked at; the same few come again and again.
-_AGENT = 512
-_PREFIXES = ("__Host-", "__Secure-")
-Text: TypeAlias = Annotated[str, Field(min_length=1)]
 
-
-class SuperHttpOptions(BaseModel):
+class SuperHttpOptions(CookieFields):
     """Options of ``super-http``."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        populate_by_name=True,
-        alias_generator=lambda name: name.replace("_", "-"),
-    )
-
-    cookie: str | None = Field(
-        default=None,
-        pattern=_COOKIE_NAME,
-        max_length=128,
-        description="The cookie's name; default __Host-exproxy-GROUP, or exproxy-GROUP where not secure.",
-    )
-    secure: bool = Field(
-        default=True,
-        description="Give the cookie over https only; false: over http too, without Secure and __Host-.",
-    )
-    same_site: Literal["Lax", "Strict", "None"] = Field(
-        default="Lax", description="The cookie's SameSite attribute; None needs secure."
-    )
-    no_cookie_paths: tuple[Text, ...] = Field(
-        default=NO_COOKIE_PATHS,
-        description="Paths, with all below them, whose clients are given no cookie; case does not matter.",
-    )
-    no_cookie_agents: tuple[Text, ...] = Field(
-        default=NO_COOKIE_AGENTS,
-        description="Parts of a User-Agent whose clients are given no cookie; case does not matter.",
-    )
     mask_v4: int = Field(
         default=32,
         ge=0,
@@ -99,19 +50,6 @@ class SuperHttpOptions(BaseModel):
         description="Fingerprints remembered at most, the oldest go first; a group's own wins.",
     )
 
-    @model_validator(mode="after")
-    def _consistent(self) -> SuperHttpOptions:
-        if not self.secure and self.same_site == "None":
-            raise ValueError("same-site: None needs secure: true, browsers refuse such a cookie otherwise")
-        if not self.secure and (self.cookie or "").startswith(_PREFIXES):
-            raise ValueError("a cookie named __Host- or __Secure- needs secure: true")
-        return self
-
-    def cookie_name(self, group: str) -> bytes:
-        """The name of the cookie for that group; one per group."""
-        prefix = "__Host-" if self.secure else ""
-        return (self.cookie or f"{prefix}exproxy-{_UNFIT.sub('-', group)}").encode("ascii")
-
 
 @implementer(IPersistence, IMarker)
 class SuperHttp:
@@ -120,77 +58,35 @@ class SuperHttp:
     def __init__(self, options: SuperHttpOptions, keys: IKeys) -> None:
         self._options = options
         self._keys = keys
-        self._servers = dict(keys.tokens(PURPOSE))
-        self._tokens = {server: keys.token(PURPOSE, server) for server in keys.servers}
-        self.cookie = options.cookie_name(keys.group)
-        self._ours = re.compile(rb"(?:^|;)[\t ]*" + re.escape(self.cookie) + rb"[\t ]*=[\t ]*\"?([^;\"\t ]*)")
-        self._no_path = _any_of(options.no_cookie_paths, r"(?:{})(?:[/;]|$)", strip="/")
-        no_agent = _any_of(options.no_cookie_agents, "{}")
-        self._no_cookie_agent: Callable[[bytes], bool] = lru_cache(maxsize=1024)(
-            lambda agent: no_agent is not None and no_agent.search(agent) is not None
-        )
-        secure = b"; Secure" if options.secure else b""
-        same_site = options.same_site.encode("ascii")
-        self._attributes = b"; Path=/; HttpOnly; SameSite=" + same_site + secure
+        self._own = OwnCookie(options, keys)
+        self.cookie = self._own.name
 
     def __repr__(self) -> str:
         return f"<super-http {self.cookie.decode()}>"
-
-    # -- IPersistence ----------------------------------------------------------------
 
     def candidates(self, facts: Facts) -> tuple[Named | Key, ...]:
         """See IPersistence: the cookie's server first, then the fingerprint."""
         head = facts.get(RequestHead)
         if head is None:
             return ()
-        shown = self._shown(head)
-        named = tuple([Named(self._servers[token]) for token in shown])
-        return named + self._fingerprint(facts, head, shown)
+        shown = self._own.shown(head)
+        return self._own.named(shown) + self._fingerprint(facts, head, shown)
 
     def remember(self, facts: Facts) -> tuple[Key, ...]:
         """See IPersistence."""
         head = facts.get(RequestHead)
-        return () if head is None else self._fingerprint(facts, head, self._shown(head))
-
-    # -- IMarker ---------------------------------------------------------------------
+        return () if head is None else self._fingerprint(facts, head, self._own.shown(head))
 
     def mark(self, facts: Facts, server: str) -> bytes | None:
-        """See IMarker: a session cookie, new where the client has none, a forged one or another server's."""
-        head = facts.get(RequestHead)
-        token = self._tokens.get(server)
-        if head is None or token is None or token in self._shown(head):
-            return None
-        if not self._may_have_cookie(facts, head):
-            return None
-        return self.cookie + b"=" + token + self._attributes
-
-    # -- what a request shows --------------------------------------------------------
-
-    def _shown(self, head: RequestHead) -> list[bytes]:
-        """The tokens of ours that it brings; anything else in our cookie is as good as nothing."""
-        return [
-            token
-            for value in head.values(b"cookie")
-            for token in self._ours.findall(value)
-            if token in self._servers
-        ]
-
-    def _may_have_cookie(self, facts: Facts, head: RequestHead) -> bool:
-        if self._options.secure:
-            scheme = facts.get(Scheme)
-            if scheme is None or scheme.name != "https":
-                return False
-        agent = head.get(b"user-agent")
-        if not agent or self._no_cookie_agent(agent[:_AGENT]):
-            return False
-        return self._no_path is None or self._no_path.match(head.path) is None
+        """See IMarker."""
+        return self._own.mark(facts, server)
 
     def _fingerprint(self, facts: Facts, head: RequestHead, shown: list[bytes]) -> tuple[Key, ...]:
         """What tells a client without our cookie from others; nothing where it can be given one."""
         user = basic_user(head)
         if user is not None:
             return (self._keys.digest("user", user.encode()),)
-        if shown or self._may_have_cookie(facts, head):
+        if shown or self._own.may_be_given(facts, head):
             return ()
         source = facts.get(Source)
         host = "" if source is None else source.host
@@ -199,13 +95,6 @@ class SuperHttp:
         return (
             self._keys.digest("agent", agent, network) if agent else self._keys.digest("source", network),
         )
-
-
-def _any_of(words: tuple[str, ...], form: str, strip: str = "") -> re.Pattern[bytes] | None:
-    fit = [re.escape(word.rstrip(strip) if strip else word) for word in words]
-    if not fit:
-        return None
-    return re.compile(form.format("|".join(fit)).encode(), re.IGNORECASE)
 
 
 @implementer(IPersistencePlugin)

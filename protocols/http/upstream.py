@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 from exproxy.actions import Action, Close, Idle, Pin, SetDeadline
-from exproxy.model import BACKEND, Link
+from exproxy.model import BACKEND, Facts, Link, Served
 
 
 class Upstream:
     """Links that may serve again, each until its deadline, and the one that a log-in is bound to."""
 
-    __slots__ = ("_by_deadline", "pinned")
+    __slots__ = ("_by_deadline", "_served", "pinned")
 
     def __init__(self) -> None:
         self._by_deadline: dict[str, Link] = {}
+        self._served: dict[str | None, Served] = {}
         self.pinned: Link | None = None
+
+    def known(self, facts: Facts, target: str | None = None) -> Facts:
+        """The facts of a request, with the server of the earlier ones of its target (a route)."""
+        served = self._served.get(target)
+        return facts if served is None else facts.plus(served)
+
+    def serves(self, link: Link, target: str | None = None) -> None:
+        """That link has a request of that target."""
+        served = self._served.get(target)
+        if served is None or served.server != link.server:
+            self._served[target] = Served(link.server)
 
     def pin(self, link: Link) -> Pin:
         """All that follows goes over this link."""

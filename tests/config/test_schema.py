@@ -35,7 +35,11 @@ class SchemaTests(SynchronousTestCase):
     def test_head(self) -> None:
         """It says what dialect it is in, and what a file cannot do without."""
         self.assertEqual(self.schema["$schema"], DIALECT)
-        self.assertEqual(self.schema["required"], ["servers", "services"])
+        self.assertEqual(self.schema["required"], ["servers"])
+        self.assertEqual(self.schema["if"], {"not": {"required": ["template"]}})
+        self.assertEqual(self.schema["then"]["required"], ["services"])
+        services = self.schema["then"]["properties"]["services"]["additionalProperties"]
+        self.assertEqual(services["required"], ["protocol", "listen"])
         self.assertFalse(self.schema["additionalProperties"])
 
     def test_plugins_and_their_options(self) -> None:

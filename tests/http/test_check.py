@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 from twisted.trial.unittest import SynchronousTestCase
 
-from exproxy.actions import Action, Fail, Pass, ToBackend
+from exproxy.actions import Action, Drain, Fail, Pass, ToBackend
 from exproxy.events import Connected, Data, Eof, Lost
 from exproxy.model import BACKEND, Link
 from exproxy.testing import Script, check_check_plugin, every_split, link
@@ -168,3 +168,43 @@ class FailureTests(SynchronousTestCase):
         ):
             with self.assertRaises(ValidationError, msg=repr(bad)):
                 HttpCheckOptions.model_validate(bad)
+
+
+class DrainTests(SynchronousTestCase):
+    """An answer that means maintenance."""
+
+    def test_status(self) -> None:
+        """The status alone can mean it, without waiting for the page; others are judged as always."""
+        drain = {"drain": {"status": [404, "500-503"]}, "status": 200}
+        for status in (404, 500, 503):
+            [said] = asked(b"HTTP/1.1 %d X\r\nContent-Length: 9\r\n\r\n" % status, **drain)
+            self.assertEqual(said, Drain(f"HTTP status {status} means maintenance"))
+        self.assertEqual(asked(answer(200), **drain), [Pass()])
+        self.assertEqual(asked(answer(504), **drain), [Fail("L7STS", "status", "HTTP status 504")])
+
+    def test_status_and_body(self) -> None:
+        """With both, both must fit; without the words it is an ill server."""
+        drain = {"drain": {"status": 503, "body": "maintenance"}}
+        self.assertEqual(
+            asked(answer(503, b"in maintenance"), **drain), [Drain("HTTP status 503 means maintenance")]
+        )
+        self.assertEqual(asked(answer(503, b"oops"), **drain), [Fail("L7STS", "status", "HTTP status 503")])
+        self.assertEqual(asked(answer(200, b"maintenance"), **drain), [Pass()])
+
+    def test_body(self) -> None:
+        """The words alone mean it whatever the status, also where the page would have been good."""
+        drain = {"drain": {"body": "OutOfService"}, "body": "OK"}
+        self.assertEqual(
+            asked(answer(200, b"OK OutOfService"), **drain), [Drain("HTTP status 200 means maintenance")]
+        )
+        self.assertEqual(asked(answer(200, b"OK"), **drain), [Pass()])
+        self.assertEqual(
+            asked(answer(200, b"no"), **drain), [Fail("L7RSP", "body", "text not found in the page")]
+        )
+        cut = asked(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nOutOfService", end=True, **drain)
+        self.assertEqual(cut[0].code, "L7RSP")
+
+    def test_options(self) -> None:
+        """It must say something, in sensible statuses."""
+        for wrong in ({}, {"status": "5xx"}, {"status": []}, {"text": "x"}):
+            self.assertRaises(ValidationError, HttpCheckOptions.model_validate, {"drain": wrong})

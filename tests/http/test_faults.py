@@ -136,7 +136,7 @@ class SilenceTests(SynchronousTestCase):
     def test_channels_are_patient(self) -> None:
         """The two requests of an RPC channel may be silent as long as a tunnel."""
         talk = Talk(timeouts=Timeouts(tunnel=5000.0))
-        talk.says(post(b"", length=76, method=b"RPC_OUT_DATA"))
+        talk.says(post(b"x" * 60, length=76, method=b"RPC_OUT_DATA"))
         self.assertEqual(talk.deadlines[AWAITED], 5000.0)
 
 

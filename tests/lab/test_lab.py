@@ -67,6 +67,19 @@ class LabTests(TestCase):
         status, changed = await self.ask("POST", "/l12ex2/all/ok", "localhost:8405")
         self.assertEqual({service["mode"] for service in changed.values()}, {"ok"})
 
+    async def test_directories(self) -> None:
+        """POST makes one virtual directory of one server ill, and well again."""
+        await self.started()
+        status, said = await self.ask("POST", "/l12ex1/https/EWS/refuse")
+        self.assertEqual(
+            (status, said["directories"]["ews"], said["directories"]["owa"]), (200, "refuse", "ok")
+        )
+        self.assertEqual(self.lab.servers["l12ex1"].directories("https")["ews"], "refuse")
+        self.assertEqual(set(self.lab.servers["l12ex2"].directories("https").values()), {"ok"})
+        self.assertEqual(self.lab.servers["l12ex1"].directories("http")["ews"], "ok")
+        await self.ask("POST", "/l12ex1/https/ews/ok")
+        self.assertEqual(set(self.lab.servers["l12ex1"].directories("https").values()), {"ok"})
+
     async def test_errors(self) -> None:
         """Errors are JSON that says what there is; GET changes nothing; web pages may do nothing."""
         await self.started()
@@ -75,6 +88,9 @@ class LabTests(TestCase):
             ("POST", "/l12ex1/nntp/hang", 404, "known: https"),
             ("POST", "/l12ex1/imap/explode", 404, "known: ok, stop, hang"),
             ("POST", "/l12ex1", 404, "/<mode>"),
+            ("POST", "/l12ex1/https/nothing/ok", 404, "known: owa, ecp"),
+            ("POST", "/l12ex1/imap/owa/ok", 404, "imap has no directory"),
+            ("POST", "/l12ex1/https/owa/stop", 404, "known: ok, refuse, drain"),
             ("GET", "/l12ex1/imap/hang", 405, "POST"),
             ("DELETE", "/l12ex1", 405, "only GET"),
         ):

@@ -57,6 +57,9 @@ if [ -d /run/systemd/system ]; then
         case "$name" in
             dovecot-imapd) units="dovecot.service dovecot.socket" ;;
             nginx-light) units="nginx.service" ;;
+            apache2) units="apache2.service apache-htcacheclean.service" ;;
+            krb5-kdc) units="krb5-kdc.service" ;;
+            krb5-admin-server) units="krb5-admin-server.service" ;;
             samba) units="smbd.service nmbd.service samba-ad-dc.service" ;;
             postfix | haproxy | winbind) units="$name.service" ;;
             *) continue ;;

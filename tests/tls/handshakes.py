@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
+from contextlib import suppress
 from typing import Any
 
 from cryptography import x509
 from OpenSSL import SSL
 
-from exproxy.model import TLSOptions
+from exproxy.model import ServerTLSOptions, TLSOptions
 from exproxy.tls.client import ClientTLS
 from exproxy.tls.server import ServerTLS
 from tests.certificates import pem
@@ -24,9 +24,11 @@ class Refused:
         self.why = failure.value
 
 
-def server(*names: tuple[str, ...], alpn: tuple[bytes, ...] = ()) -> ServerTLS:
+def server(
+    *names: tuple[str, ...], alpn: tuple[bytes, ...] = (), options: ServerTLSOptions = ServerTLSOptions()
+) -> ServerTLS:
     """A ServerTLS with a certificate for each tuple of names."""
-    return ServerTLS([(pem(*each), pem(*each)) for each in names], alpn)
+    return ServerTLS([(pem(*each), pem(*each)) for each in names], alpn, options)
 
 
 def plain_client(
@@ -77,7 +79,7 @@ def shake(client: SSL.Connection, serving: ServerTLS | SSL.Connection) -> SSL.Co
         if all(done.values()):
             # The tickets of TLS 1.3 come after the handshake.
             carry(accepting, client)
-            with contextlib.suppress(SSL.WantReadError):
+            with suppress(SSL.WantReadError):
                 client.recv(1)
             return accepting
     raise AssertionError("no end of the handshake")

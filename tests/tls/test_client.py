@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from OpenSSL import SSL
 from service_identity import VerificationError
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
@@ -10,7 +12,9 @@ from zope.interface.verify import verifyObject
 
 from exproxy.model import TLSOptions
 from exproxy.tls.client import ClientTLS, client_context
-from tests.certificates import ca_file, nameless_pem, pem
+from exproxy.tls.material import CertificateFiles, material
+from exproxy.tls.server import ServerTLS
+from tests.certificates import authority, ca_file, folder, nameless_pem, pem
 from tests.tls.handshakes import server, shake, shown, verifying_client
 
 
@@ -65,8 +69,6 @@ class ClientTests(SynchronousTestCase):
     def test_without_alternative_names(self) -> None:
         """A certificate with a common name alone is refused like any wrong name, with a reason."""
         path = nameless_pem("ex1.litware.test")
-        from exproxy.tls.server import ServerTLS
-
         for host in ("ex1.litware.test", "192.0.2.1"):
             client, refused = verifying_client(self.ours, host)
             self.assertRaises(SSL.Error, shake, client, ServerTLS([(path, path)]))
@@ -108,3 +110,54 @@ class ClientTests(SynchronousTestCase):
                 self.assertEqual(client.get_protocol_version_name(), "TLSv1")
             else:
                 self.assertRaises(SSL.Error, shake, client, SSL.Connection(context, None))
+
+
+class FingerprintTests(SynchronousTestCase):
+    """Servers known by the certificate itself."""
+
+    def attempt(self, options: TLSOptions, path: Path) -> object:
+        """None, or why a server with that certificate was refused."""
+        client, refused = verifying_client(options, "ex1.litware.test")
+        try:
+            shake(client, ServerTLS([(path, path)]))
+        except SSL.Error:
+            return refused.why or "OpenSSL"
+        return None
+
+    def test_alone(self) -> None:
+        """The pinned certificate is enough, whatever its name and whoever signed it; any other is not."""
+        path = pem("elsewhere.test")
+        options = TLSOptions("none", fingerprints=(b"x" * 32, pin(path)))
+        self.assertTrue(options.verified)
+        self.assertIsNone(self.attempt(options, path))
+        self.assertIsNone(self.attempt(TLSOptions("none", fingerprints=(pin(selfsigned()),)), selfsigned()))
+        why = self.attempt(options, pem("ex1.litware.test"))
+        self.assertIn(f"sha256:{pin(pem('ex1.litware.test')).hex()}", str(why))
+        self.assertIsNotNone(self.attempt(options, selfsigned()))
+
+    def test_with_authorities(self) -> None:
+        """Where authorities are given too, both must hold, and the name as well."""
+        right, wrong = pem("ex1.litware.test"), pem("elsewhere.test")
+        for options, path, good in (
+            (TLSOptions(str(ca_file()), fingerprints=(pin(right),)), right, True),
+            (TLSOptions(str(ca_file()), fingerprints=(pin(wrong),)), right, False),
+            (TLSOptions(str(ca_file()), fingerprints=(pin(wrong),)), wrong, False),
+            (TLSOptions(str(ca_file()), fingerprints=(pin(selfsigned()),)), selfsigned(), False),
+        ):
+            self.assertEqual(self.attempt(options, path) is None, good)
+
+
+def pin(path: Path) -> bytes:
+    """The SHA-256 fingerprint of the certificate in a file."""
+    return material(CertificateFiles(path, path)).fingerprint
+
+
+def selfsigned() -> Path:
+    """The authority's own certificate, shown as a server's."""
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    certificate, key = authority()
+    path = folder() / "selfsigned.pem"
+    form = (Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    path.write_bytes(certificate.public_bytes(Encoding.PEM) + key.private_bytes(*form))
+    return path

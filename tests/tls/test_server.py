@@ -7,8 +7,10 @@ from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from exproxy.tls.server import ServerTLS, names_of
-from tests.certificates import nameless_pem, pem
+from exproxy.model import ServerTLSOptions
+from exproxy.tls.material import CertificateFiles, Unfit, material
+from exproxy.tls.server import ServerTLS
+from tests.certificates import nameless_pem, pem, rsa_pem
 from tests.tls.handshakes import plain_client, server, shake, shown
 
 
@@ -63,9 +65,20 @@ class ServerNameTests(SynchronousTestCase):
     def test_common_name(self) -> None:
         """A certificate without alternative names goes by its common name."""
         path = nameless_pem("ex1.litware.test")
-        self.assertEqual(names_of(path), ("ex1.litware.test",))
+        self.assertEqual(material(CertificateFiles(path, path)).names, ("ex1.litware.test",))
         self.server = ServerTLS([(pem("default.test"), pem("default.test")), (path, path)])
         self.assertEqual(self.shown("ex1.litware.test"), "ex1.litware.test")
+
+
+class WeakTests(SynchronousTestCase):
+    """What OpenSSL thinks too weak."""
+
+    def test_short_key(self) -> None:
+        """A key of 1024 bits is refused in words, and shown by the old profile."""
+        files = [(rsa_pem("weak.test", 1024), rsa_pem("weak.test", 1024))]
+        error = self.assertRaises(Unfit, ServerTLS, files)
+        self.assertIn("does not take the certificate of CN=weak.test: ee key too small", str(error))
+        self.assertEqual(len(ServerTLS(files, options=ServerTLSOptions("old")).certificates), 1)
 
 
 class ServerSettingsTests(SynchronousTestCase):

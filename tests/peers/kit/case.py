@@ -9,6 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from .needs import skip_unless
 from .site import Site
 
+_SERVERS = ("dovecot", "postfix", "nginx", "samba", "windows", "kerberos", "apache")
+
 
 class PeerCase(SynchronousTestCase):
     """`needs` names servers and clients; each test finds the servers running, two of each.
@@ -24,7 +26,7 @@ class PeerCase(SynchronousTestCase):
         """Skip, or have everything running."""
         skip_unless(*self.needs)
         self.site = Site.of(type(self))
-        self.site.ensure(*(need for need in self.needs if need in ("dovecot", "postfix", "nginx", "samba")))
+        self.site.ensure(*(need for need in self.needs if need in _SERVERS))
 
     @classmethod
     def tearDownClass(cls) -> None:

@@ -14,6 +14,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 _NOW = datetime.datetime.now(datetime.timezone.utc)
 _FROM, _UNTIL = _NOW - datetime.timedelta(hours=1), _NOW + datetime.timedelta(days=2)
 
+_USES = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
+
 
 def _common_name(text: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
@@ -43,26 +45,26 @@ def _usage(*, signs: bool) -> x509.KeyUsage:
 class Authority:
     """Signs certificates that also pass OpenSSL's strict checks (the default from Python 3.13 on).
 
-    `ca`: its own certificate, a PEM file.
+    `ca`: its own certificate, a PEM file; `certificate` and `key`: as objects.
     """
 
     def __init__(self, folder: Path) -> None:
         """Make one; its files are put into `folder`."""
         self._folder = folder
-        self._key = ec.generate_private_key(ec.SECP256R1())
+        self.key = ec.generate_private_key(ec.SECP256R1())
         self._name = _common_name(f"exproxy peers {folder.name}")
-        public = self._key.public_key()
-        self._certificate = (
+        public = self.key.public_key()
+        self.certificate = (
             self._builder(self._name, public)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(_usage(signs=True), critical=True)
-            .sign(self._key, hashes.SHA256())
+            .sign(self.key, hashes.SHA256())
         )
         self.ca = folder / "ca.pem"
-        self.ca.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
+        self.ca.write_bytes(self.certificate.public_bytes(serialization.Encoding.PEM))
 
     def _builder(self, subject: x509.Name, public: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
-        own = self._key.public_key()
+        own = self.key.public_key()
         return (
             x509.CertificateBuilder()
             .subject_name(subject)
@@ -85,12 +87,12 @@ class Authority:
             self._builder(_common_name(names[0]), key.public_key())
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(signs=False), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+            .add_extension(x509.ExtendedKeyUsage(_USES), critical=False)
         )
         if alternatives:
             known = x509.SubjectAlternativeName([_alternative(name) for name in names])
             builder = builder.add_extension(known, critical=False)
-        certificate = builder.sign(self._key, hashes.SHA256())
+        certificate = builder.sign(self.key, hashes.SHA256())
         kind = len(names) if alternatives else "nameless"
         path = self._folder / f"{names[0].replace('*', 'any')}-{kind}.pem"
         path.touch(mode=0o600)

@@ -29,6 +29,21 @@ _NEEDS: dict[str, tuple[str, ...]] = {
     "rpcclient": ("rpcclient",),
     "smbtorture": ("smbtorture",),
     "haproxy": ("haproxy",),
+    "chromium": ("chromium",),
+    "windows": ("python3",),
+    "kerberos": ("krb5kdc", "kdb5_util", "kadmin.local", "kinit"),
+    "apache": (
+        "apache2",
+        "/usr/lib/apache2/modules/mod_auth_gssapi.so",
+        "/usr/lib/*/gssntlmssp/gssntlmssp.so",
+    ),
+}
+# Python packages among the clients, and the module that each is known by.
+_MODULES = {
+    "impacket": "impacket",
+    "pyspnego": "spnego",
+    "requests-ntlm": "requests_ntlm",
+    "exchangelib": "exchangelib",
 }
 
 
@@ -47,9 +62,9 @@ def missing(name: str) -> str:
         except (OSError, AttributeError) as error:
             return f"no network namespace ({error}): run the tests as root on Linux"
         return ""
-    if name == "impacket":
-        found = importlib.util.find_spec("impacket") is not None
-        return "" if found else "impacket is not installed: pip install 'exproxy[test]'"
+    if module := _MODULES.get(name):
+        found = importlib.util.find_spec(module) is not None
+        return "" if found else f"{name} is not installed: pip install 'exproxy[test]'"
     absent = [need for need in _NEEDS[name] if not _there(need)]
     return f"{name} is not installed ({', '.join(absent)}): sudo make peers" if absent else ""
 

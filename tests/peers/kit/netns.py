@@ -11,7 +11,7 @@ import socket
 import struct
 import subprocess
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,8 +117,16 @@ class Namespace:
         finally:
             os.close(home)
 
-    def run(self, argv: Sequence[str], *, timeout: float = 20.0, text: str = "") -> Done:
-        """Run a command inside with `text` as its input; raises TimeoutExpired after killing it."""
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float = 20.0,
+        text: str = "",
+        extra: Mapping[str, str] | None = None,
+    ) -> Done:
+        """Run a command inside with `text` as its input and `extra` environment; raises TimeoutExpired
+        after killing it."""
         began = time.monotonic()
         with self.entered():
             done = subprocess.run(
@@ -126,7 +134,7 @@ class Namespace:
                 input=text.encode(),
                 capture_output=True,
                 timeout=timeout,
-                env=environment(),
+                env={**environment(), **(extra or {})},
                 cwd="/",
                 check=False,
             )

@@ -14,6 +14,7 @@ from .certs import Authority
 from .clients import Clients
 from .dovecot import Dovecot
 from .guardian import guardian
+from .kerberos import Kerberos
 from .needs import skip_unless
 from .netns import Namespace
 from .nginx import Nginx
@@ -21,6 +22,7 @@ from .postfix import Postfix
 from .process import Process
 from .samba import Samba
 from .server import DOMAIN, PUBLIC, USERS, Place, Server
+from .windows import Apache, Windows
 
 SERVERS = {"ex1": "127.0.0.11", "ex2": "127.0.0.12"}
 PROXY = "127.0.0.1"
@@ -106,6 +108,24 @@ class Site:
     def samba(self) -> dict[str, Samba]:
         """RPC."""
         return self._both("samba", Samba)
+
+    @cached_property
+    def windows(self) -> dict[str, Windows]:
+        """HTTP with Windows authentication, and RPC over HTTP."""
+        return self._both("windows", Windows)
+
+    @cached_property
+    def kerberos(self) -> dict[str, Kerberos]:
+        """One centre, on ex1."""
+        skip_unless("kerberos")
+        centre = Kerberos(self.places["ex1"])
+        self.adopt(centre).start()
+        return {"ex1": centre}
+
+    @cached_property
+    def apache(self) -> dict[str, Apache]:
+        """HTTP with SPNEGO by another implementation."""
+        return self._both("apache", Apache)
 
     @cached_property
     def clients(self) -> Clients:
