@@ -5,6 +5,7 @@ Blocking sockets and threads, so that the same serves the tests (beside a reacto
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 from collections.abc import Callable
@@ -16,7 +17,6 @@ import h11
 from tests.http.corpus import Case, unescape
 from tests.http.corpus.reading import Request, readings
 
-CLIENT = "127.0.5.1"
 PROBE = b"GET /probe HTTP/1.1\r\nHost: probe\r\nConnection: close\r\n\r\n"
 _PATIENCE = 10.0
 _MALFORMED = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 9\r\n\r\nmalformed"
@@ -35,6 +35,14 @@ class Link:
         self.fault: str | None = None
         self.gone = False
 
+    def is_of(self, client: str) -> bool:
+        """Whether it carries that client's requests, or some that are marked as nobody's.
+
+        A link that came late, for a client before, is none of them.
+        """
+        marks = re.findall(rb"(?im)^x-forwarded-for:[ \t]*([0-9.]+)\r$", bytes(self.raw))
+        return bool(self.raw) and (not marks or client.encode() in marks)
+
 
 class Server:
     """Answers each request with "METHOD TARGET LENGTH".
@@ -47,6 +55,7 @@ class Server:
         self.history: list[Request] = []
         self.changed = threading.Condition()
         self.script = script
+        self._clients = 0
         self._socket = socket.create_server(("127.0.0.1", port), backlog=512)
         self.port: int = self._socket.getsockname()[1]
         self._open: set[socket.socket] = set()
@@ -69,10 +78,12 @@ class Server:
             thread.join(_PATIENCE)
         self._socket.close()
 
-    def forget(self) -> None:
-        """Begin a new list of links."""
+    def forget(self) -> str:
+        """Begin a new list of links; gives the address of the next client."""
         with self.changed:
             self.links = []
+            self._clients += 1
+            return f"127.0.{5 + self._clients // 250}.{1 + self._clients % 250}"
 
     def until(self, condition: Callable[[], bool], patience: float = _PATIENCE) -> bool:
         """Wait until it holds; whether it does."""
@@ -191,6 +202,7 @@ class Outcome:
     answers: list[tuple[int, bytes, bool]] = field(default_factory=list)
     ended: str = "open"
     heard: bytes = b""
+    client: str = ""
     links: list[Link] = field(default_factory=list)
 
     @property
@@ -204,17 +216,19 @@ def ask(
     raw: bytes,
     then: Callable[[], None] | None = None,
     *,
+    source: str = "127.0.0.1",
     quiet: float | None = None,
     piece: int = 1 << 20,
 ) -> tuple[bytes, str]:
     """Send ``raw`` and read to the end: (bytes, end | reset | open).
 
-    ``then`` is called, and the client's side ended, after sending. ``quiet``: seconds of silence
-    after which nothing more is waited for; without it, silence of ten seconds is ``open`` too.
+    ``source``: the client's address. ``then`` is called, and the client's side ended, after sending.
+    ``quiet``: seconds of silence after which nothing more is waited for; without it, silence of ten
+    seconds is ``open`` too.
     ``piece``: bytes of a segment.
     """
     heard = bytearray()
-    with socket.create_connection(("127.0.0.1", port), _PATIENCE, (CLIENT, 0)) as wire:
+    with socket.create_connection(("127.0.0.1", port), _PATIENCE, (source, 0)) as wire:
         wire.settimeout(_PATIENCE if quiet is None else quiet)
         try:
             wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -322,23 +336,28 @@ def play(
 ) -> Outcome:
     """Send one request case to the proxy at ``port``, a probe behind it, and gather what happened."""
     expected = Expected.of(case)
-    server.forget()
-    outcome = Outcome()
+    client = server.forget()
+    outcome = Outcome(client=client)
+
+    def links() -> list[Link]:
+        return [link for link in server.links if link.is_of(client)]
+
     if expected.unfinished:
 
         def all_there() -> bool:
-            whole = sum(len(link.requests) for link in server.links)
-            begun = any(link.begun for link in server.links)
+            whole = sum(len(link.requests) for link in links())
+            begun = any(link.begun for link in links())
             return whole >= len(expected.served) and (begun or expected.begun is None)
 
         def begun() -> None:
             server.until(all_there, quiet or _PATIENCE)
 
-        outcome.heard, outcome.ended = ask(port, case.raw, begun, quiet=quiet, piece=piece)
+        sent, then = case.raw, begun
     else:
-        outcome.heard, outcome.ended = ask(port, case.raw + PROBE, quiet=quiet, piece=piece)
+        sent, then = case.raw + PROBE, None
+    outcome.heard, outcome.ended = ask(port, sent, then, source=client, quiet=quiet, piece=piece)
     server.until(lambda: all(link.gone for link in server.links), quiet or _PATIENCE)
-    outcome.links = list(server.links)
+    outcome.links = links()
     methods = [method for method, _, _ in expected.served]
     outcome.answers = answers_in(outcome.heard, methods, outcome.ended == "end")
     return outcome
@@ -386,7 +405,7 @@ def misread(outcome: Outcome) -> list[str]:
             elif not link.fault and requests != mine:
                 found.append(f"{reader} reads {requests}")
         for request in link.requests:
-            if request.values(b"x-forwarded-for") != [CLIENT.encode()]:
+            if request.values(b"x-forwarded-for") != [outcome.client.encode()]:
                 found.append(f"a request that nobody forwarded: {request.method} {request.target}")
     return found
 
