@@ -36,5 +36,9 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# One corpus of requests and answers through exproxy, haproxy and nginx: who lets what through.
+bench: $(VENV)/.test
+	$(BIN)/python -m bench.corpus
+
 clean:
 	rm -rf demo $(VENV) build dist *.egg-info _trial_temp* .pytest_cache .mypy_cache .ruff_cache .hypothesis

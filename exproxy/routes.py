@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from exproxy.settings import Networks, Timeouts
+from exproxy.settings import Limits, Networks, Timeouts
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Route:
     A request fits where its host is one of ``hosts`` (``*.x``: anything below x; () any) and its path
     is one of ``exact`` or below one of ``paths`` (both () any). ``answer``: what exproxy says itself;
     None where the route has a pool, whose Pick's ``target`` is ``name``. Clients that ``deny`` names,
-    or ``allow`` does not, are refused.
+    or ``allow`` does not, are refused, and where ``needs_certificate`` those without one of their own.
     """
 
     name: str
@@ -51,6 +51,8 @@ class Route:
     deny: Networks | None = None
     answer: Answer | None = None
     timeouts: Timeouts = field(default_factory=Timeouts)
+    limits: Limits = field(default_factory=Limits)
+    needs_certificate: bool = False
 
     def admits(self, host: str) -> bool:
         """Whether a client with that address may use it; deny wins over allow."""

@@ -120,6 +120,12 @@ class Limits:
     reassembly: int = field(
         default=4 * 1024 * 1024, metadata=_help("Bytes of one RPC call put together from its fragments.")
     )
+    body: int = field(
+        default=4 * 1024**3,
+        metadata=_help(
+            "Bytes of one HTTP request body, more is answered 413; RPC over HTTP has no end and is exempt."
+        ),
+    )
     body_rate: int = field(
         default=500,
         metadata=_help("Bytes a second that an HTTP request body must bring; see `timeouts.request-body`."),

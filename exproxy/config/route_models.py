@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator
 
@@ -11,14 +11,19 @@ from exproxy.config import grammar
 from exproxy.config.answers import AnswerSection
 from exproxy.config.kinds import Single, listed
 from exproxy.config.models import PoolSection
-from exproxy.config.sections import Section, timeouts_section
+from exproxy.config.sections import Section, limits_section, timeouts_section
 
 # A route is known only once a request is there, so the connection's own waits are the service's.
 ROUTE_TIMEOUTS = ("connect", "answer", "idle", "tunnel", "backend_keep_alive")
 
+# So are the limits of the connection and of the head.
+ROUTE_LIMITS = ("body", "body_rate", "retry_buffer")
+
 if TYPE_CHECKING:
     RouteTimeoutsSection: TypeAlias = Section
+    RouteLimitsSection: TypeAlias = Section
 else:
+    RouteLimitsSection = limits_section("RouteLimits", ROUTE_LIMITS)
     RouteTimeoutsSection = timeouts_section("RouteTimeouts", ROUTE_TIMEOUTS)
 
 
@@ -62,10 +67,14 @@ class RouteSection(PoolSection, AnswerSection):
     """The names of its servers. Default: the service's."""
     timeouts: RouteTimeoutsSection | None = None
     """How long its waits may last; the service's where silent."""
+    limits: RouteLimitsSection | None = None
+    """How much a request may bring; the service's where silent."""
+    client_certificate: Literal["required"] | None = None
+    """required: a client that has shown none is answered 403; the service asks for them (`tls:`)."""
 
 
 def written_pool_keys(section: RouteSection) -> list[str]:
     """The keys that only a route with servers has, as they stand in the file."""
-    names = [*PoolSection.model_fields, "servers", "timeouts"]
+    names = [*PoolSection.model_fields, "servers", "timeouts", "limits"]
     kept = [name for name in names if name not in ("allow", "deny")]
     return [name.replace("_", "-") for name in kept if getattr(section, name) is not None]

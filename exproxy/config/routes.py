@@ -20,7 +20,7 @@ from exproxy.config.route_models import RouteSection, written_pool_keys
 from exproxy.config.validation import validate
 from exproxy.plugins import Selected
 from exproxy.routes import Route
-from exproxy.settings import SLOW_RAMP, HealthSettings, Networks, Timeouts, WhenFull
+from exproxy.settings import SLOW_RAMP, HealthSettings, Limits, Networks, Timeouts, WhenFull
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,10 @@ def routes(
         layers = Layers((*stack.layers, Layer(written, where)))
         one = _draft(context, f"{service}/{name}", written, layers, where, section, protocol, addresses)
         _reachable(context, one, where, found)
+        asked = section.tls is not None and section.tls.client_certificates is not None
+        if written.client_certificate is not None and not asked:
+            text = "nobody is asked for a certificate: the service needs tls: {client-certificates: …}"
+            document.error((*where, "client-certificate"), text)
         found.append((one, where))
     return tuple(one for one, _ in found)
 
@@ -134,6 +138,8 @@ def _route(name: str, section: RouteSection, stack: Layers, said: Any) -> Route:
         None if section.deny is None else Networks.parse(section.deny),
         said,
         stack.values("timeouts", Timeouts),
+        stack.values("limits", Limits),
+        section.client_certificate == "required",
     )
 
 

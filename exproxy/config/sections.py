@@ -56,7 +56,7 @@ def written(field: dataclasses.Field[Any], kinds: dict[str, Any], other: Any) ->
     """A settings field's default as one would write it in the file."""
     kind, value = kinds.get(field.name, other), cast(float, field.default)
     if kind is Size:
-        for unit, factor in (("m", 1024**2), ("k", 1024)):
+        for unit, factor in (("g", 1024**3), ("m", 1024**2), ("k", 1024)):
             if value >= factor and value % factor == 0:
                 return f"{value // factor:g}{unit}"
     return f"{value:g}s" if kind in (Wait, Duration) else f"{value:g}"
@@ -65,6 +65,11 @@ def written(field: dataclasses.Field[Any], kinds: dict[str, Any], other: Any) ->
 def timeouts_section(name: str, only: Collection[str]) -> type[Section]:
     """A section of some of the timeouts."""
     return _section(name, Timeouts, "How long some waits may last.", {}, Wait, only)
+
+
+def limits_section(name: str, only: Collection[str]) -> type[Section]:
+    """A section of some of the limits."""
+    return _section(name, Limits, "How much of some things is allowed.", {}, Size, only)
 
 
 _COUNTS = dict.fromkeys(("connections", "per_source", "links_per_client"), Count)

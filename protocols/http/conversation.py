@@ -116,11 +116,10 @@ class Conversation:
             self._peer,
             self._peer.request_id(head) or self._request_ids(),
             self._limits,
-            self._service.limits.retry_buffer,
             self._marks.cookies,
             self._upstream.pinned is not None,
         )
-        exchange.way = self._routing.way(head, segments, exchange.facts)
+        exchange.take_way(self._routing.way(head, segments, exchange.facts))
         if objection := self._login.objection(head):
             return self._refuse(403, objection)
         if self._inbox:
@@ -316,7 +315,7 @@ class Conversation:
             if exchange is None or exchange.body.done:
                 return []
             again = SetDeadline(PACE, self._service.timeouts.request_body)
-            slow = exchange.arrives_slowly(self._service)
+            slow = exchange.arrives_slowly(self._service.timeouts)
             return self._refuse(408, "slow request body") if slow else [again]
         if event.name != AWAITED:
             link = self._upstream.rested(event.name)

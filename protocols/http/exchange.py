@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from exproxy.actions import Action, Learn, SetDeadline, ToClient
-from exproxy.interfaces import IService
 from exproxy.model import Facts, Link
 from exproxy.settings import Timeouts
 from protocols.http.answer import Answer
 from protocols.http.channel import channel_of
 from protocols.http.edits import ends_by_close, forward_request
+from protocols.http.faults import BadMessage
 from protocols.http.framing import Kind
 from protocols.http.head import RequestHead, ResponseHead
 from protocols.http.limits import MessageLimits
 from protocols.http.peer import Peer
-from protocols.http.routing import NO_WAY
+from protocols.http.routing import NO_WAY, Way
 
 # The one deadline of the client's side; what it means follows from what is awaited when it comes.
 AWAITED = "http"
@@ -65,12 +65,10 @@ class Exchange:
         peer: Peer,
         request_id: bytes,
         limits: MessageLimits,
-        retry_buffer: int,
         without_cookies: frozenset[bytes],
         pinned: bool = False,
     ) -> None:
-        """``retry_buffer``: bytes of the body that are kept in case it must be sent again;
-        ``pinned``: there is nothing to choose, it goes where those before it went."""
+        """``pinned``: there is nothing to choose, it goes where those before it went."""
         self.head = head
         self.way = NO_WAY
         self.facts: Facts = peer.facts(head)
@@ -101,7 +99,7 @@ class Exchange:
             expect=not self.answered_100,
         )
         self._kept: bytes | None = edited
-        self._room = len(edited) + retry_buffer
+        self._room = len(edited)
         self._repeated = False
 
     def take(self, data: bytes) -> tuple[bytes, bytes]:
@@ -111,6 +109,8 @@ class Exchange:
         """
         onward, rest, _ = self.body.feed(data)
         self.bytes_in += len(data) - len(rest)
+        if self.bytes_in - len(self.head.raw) > self.way.limits.body and self.channel is None:
+            raise BadMessage(413, "request body too large")
         if onward:
             self.expecting = False
             if self.channel is not None:
@@ -183,10 +183,17 @@ class Exchange:
             return timeouts.answer
         return timeouts.idle if self.channel is None else timeouts.tunnel
 
-    def arrives_slowly(self, service: IService) -> bool:
+    def take_way(self, way: Way) -> None:
+        """It goes that way, under its limits. Raises BadMessage where the body is said to be larger."""
+        self.way = way
+        self._room += way.limits.retry_buffer
+        if (self.head.framing.length or 0) > way.limits.body and self.channel is None:
+            raise BadMessage(413, "request body too large")
+
+    def arrives_slowly(self, timeouts: Timeouts) -> bool:
         """Another span of its body's time is over: whether it brought too little until now."""
         self._spans += 1
-        wanted: float = self._spans * service.timeouts.request_body * service.limits.body_rate
+        wanted = self._spans * timeouts.request_body * self.way.limits.body_rate
         return self.bytes_in - len(self.head.raw) < wanted
 
     def beside(self, timeouts: Timeouts) -> list[Action]:

@@ -7,9 +7,9 @@ import re
 from dataclasses import dataclass, replace
 
 from exproxy.interfaces import IService
-from exproxy.model import Facts, Source
+from exproxy.model import TLS, Facts, Source
 from exproxy.routes import Answer, Redirect, Reply, Route
-from exproxy.settings import Timeouts
+from exproxy.settings import Limits, Timeouts
 from protocols.http import paths
 from protocols.http.head import RequestHead
 from protocols.http.marks import Marks
@@ -25,11 +25,12 @@ class Way:
 
     route: str | None
     timeouts: Timeouts
+    limits: Limits
     answer: Answer | None = None
 
 
 # Of a request that has none yet.
-NO_WAY = Way(None, Timeouts())
+NO_WAY = Way(None, Timeouts(), Limits())
 
 
 class _Matcher:
@@ -39,7 +40,7 @@ class _Matcher:
 
     def __init__(self, route: Route) -> None:
         self.route = route
-        self.way = Way(route.name, route.timeouts, route.answer)
+        self.way = Way(route.name, route.timeouts, route.limits, route.answer)
         self._below = tuple(map(paths.prefix, route.paths))
         # "/owa/" and "/owa" are two addresses when the whole path counts.
         self._exact = frozenset(tuple(path.lower().split("/")[1:]) for path in route.exact)
@@ -61,6 +62,11 @@ class _Matcher:
         return any(segments[: len(each)] == each for each in self._below)
 
 
+def _shown(route: Route, facts: Facts) -> bool:
+    tls = facts.get(TLS)
+    return not route.needs_certificate or (tls is not None and tls.certificate is not None)
+
+
 class Routing:
     """The routes of one service, in their order; shared by all its conversations.
 
@@ -71,7 +77,7 @@ class Routing:
         self._matchers = [_Matcher(route) for route in service.routes]
         self._depth = max((each.depth for each in self._matchers), default=0)
         self._host_name = service.host_name
-        self._rest = Way(None, service.timeouts, service.answer)
+        self._rest = Way(None, service.timeouts, service.limits, service.answer)
         self.marks = Marks(service)
         self._hsts: bytes | None = service.hsts
 
@@ -98,7 +104,7 @@ class Routing:
         host = _PORT.sub("", head.host.decode("ascii")).lower().rstrip(".")
         for each in self._matchers:
             if each.fits(host, segments):
-                if each.route.admits(facts[Source].host):
+                if each.route.admits(facts[Source].host) and _shown(each.route, facts):
                     return each.way
                 return replace(each.way, answer=Reply(403))
         return self._rest

@@ -91,6 +91,22 @@ class InheritanceTests(RoutesTestCase):
         self.assertEqual([each.route.name for each in service.routes], ["z", "a", "m"])
 
 
+class OwnTests(RoutesTestCase):
+    """What a route asks of its requests."""
+
+    def test_limits(self) -> None:
+        """Those of a request are the route's, the rest the service's."""
+        [route] = self.routed("limits: {body: 5m}\nroutes:\n  x: {path: /x, limits: {body-rate: 9}}").routes
+        self.assertEqual((route.route.limits.body, route.route.limits.body_rate), (5 * 1024**2, 9))
+        [wrong] = self.wrongs("routes: {x: {path: /x, limits: {head: 1k}}}")
+        self.assertIn("routes.x.limits.head: unknown option", wrong)
+
+    def test_client_certificate(self) -> None:
+        """Nobody has a certificate to show where nobody is asked for one."""
+        [wrong] = self.wrongs("routes: {x: {path: /x, client-certificate: required}}")
+        self.assertIn("nobody is asked for a certificate", wrong)
+
+
 class AnswerTests(RoutesTestCase):
     """What exproxy says itself."""
 

@@ -6,15 +6,27 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from exproxy.actions import Hangup, Pick, SetDeadline
-from exproxy.events import Began
+from exproxy.events import Began, Lost
 from exproxy.interfaces import IMarker
-from exproxy.model import Facts
+from exproxy.model import BACKEND, TLS, Facts
 from exproxy.routes import Redirect, Reply, Route
-from exproxy.settings import Networks, Timeouts
+from exproxy.settings import Limits, Networks, Timeouts
 from exproxy.testing import Script, service
 from exproxy.testing.service import FakeService
 from protocols.http.conversation import Conversation
-from tests.http.support import KNOWN, OK, PLAIN, Talk, counted, kinds, only, recorded, to_backend, to_client
+from tests.http.support import (
+    KNOWN,
+    OK,
+    ONE,
+    PLAIN,
+    Talk,
+    counted,
+    kinds,
+    only,
+    recorded,
+    to_backend,
+    to_client,
+)
 
 SLOW = Timeouts(answer=1800.0, idle=1700.0, tunnel=5000.0, backend_keep_alive=7.0)
 
@@ -185,3 +197,59 @@ class AnswerTests(SynchronousTestCase):
         said = talk.says(get("/owa/..%2fecp"))
         self.assertTrue(to_client(said).startswith(b"HTTP/1.1 400 "))
         only(Hangup, said)
+
+
+class LimitTests(SynchronousTestCase):
+    """What a request may bring, by its route."""
+
+    ROUTES = (
+        Route("small", paths=("/small",), limits=Limits(body=10)),
+        Route("kept", paths=("/kept",), limits=Limits(retry_buffer=5)),
+        Route("slow", paths=("/slow",), limits=Limits(body_rate=1)),
+    )
+
+    def test_a_body_that_is_said_to_be_too_large(self) -> None:
+        """It is refused with 413 before a server is chosen; one byte less goes on."""
+        for length, refused in ((10, False), (11, True)):
+            talk = Routed(service(routes=self.ROUTES))
+            said = talk.says(get("/small/x", f"Content-Length: {length}", method="POST"))
+            self.assertEqual(to_client(said).startswith(b"HTTP/1.1 413 "), refused)
+            self.assertEqual("Pick" in kinds(said), not refused)
+
+    def test_a_body_that_becomes_too_large(self) -> None:
+        """Chunks are counted as they come; elsewhere the service's own limit holds."""
+        for path, refused in (("/small", True), ("/other", False)):
+            talk = Routed(service(routes=self.ROUTES))
+            talk.says(get(path, "Transfer-Encoding: chunked", method="POST"))
+            talk.meets()
+            said = talk.says(b"14\r\n" + b"x" * 20 + b"\r\n")
+            self.assertEqual(to_client(said).startswith(b"HTTP/1.1 413 "), refused)
+
+    def test_channels_have_no_end(self) -> None:
+        """RPC over HTTP announces a gigabyte that never comes, and is let through."""
+        talk = Routed(service(routes=self.ROUTES))
+        said = talk.says(get("/small", "Content-Length: 1073741824", method="RPC_IN_DATA"))
+        self.assertEqual(to_client(said), b"")
+
+    def test_what_is_kept(self) -> None:
+        """A body beyond the route's retry-buffer is not sent twice, one within it is."""
+        for length, again in ((5, True), (6, False)):
+            talk = Routed(service(routes=self.ROUTES))
+            talk.says(get("/kept", f"Content-Length: {length}", method="PUT") + b"x" * length)
+            talk.meets()
+            said = talk.on(Lost(BACKEND, "closed", ONE))
+            self.assertEqual("Retry" in kinds(said), again)
+
+
+class CertificateTests(SynchronousTestCase):
+    """Routes for those who have shown a certificate."""
+
+    ROUTES = (Route("ecp", paths=("/ecp",), needs_certificate=True), Route("owa", paths=("/owa",)))
+
+    def test_without(self) -> None:
+        """Who has shown none is refused there, and only there."""
+        for known in (KNOWN, KNOWN.plus(TLS("TLSv1.3"))):
+            talk = Routed(service(routes=self.ROUTES), known)
+            self.assertEqual(only(Pick, talk.says(get("/owa/"))).target, "owa")
+            talk = Routed(service(routes=self.ROUTES), known)
+            self.assertTrue(to_client(talk.says(get("/ECP/"))).startswith(b"HTTP/1.1 403 "))

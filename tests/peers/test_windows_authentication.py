@@ -10,6 +10,8 @@ from subprocess import TimeoutExpired
 from typing import Any
 
 from tests.peers.kit.case import PeerCase
+from tests.peers.kit.chromium import dump_dom
+from tests.peers.kit.needs import skip_unless
 from tests.peers.kit.netns import Done
 from tests.peers.kit.process import Process
 from tests.peers.kit.proxy import Exproxy
@@ -162,6 +164,17 @@ class ConnectionTests(WindowsCase):
         done = self.run_python(EXCHANGELIB, URL, "EX\\user3", PASSWORD)
         rooms = re.findall(r"\['(\w+)@ex\.test'\]", done.out)
         self.assertEqual(len(rooms), 3, done)
+
+    def test_chromium(self) -> None:
+        """A browser logs in over TLS that ends here, and sees its own name."""
+        skip_unless("chromium")
+        done = dump_dom(self.site, f"https://EX%5Cuser2:{PASSWORD}@{PUBLIC}/")
+        pages = self.seen(done.out)
+        self.assertEqual([user for _, user, _ in pages], ["EX\\user2"], done)
+        [record] = self.proxy.await_access(
+            lambda record: record["service"] == "windows-tls" and record.get("login") == "done", 1
+        )[:1]
+        self.assertEqual((record["user"], record["mechanism"]), ("EX\\user2", "ntlm"))
 
     def test_wrong_password(self) -> None:
         """A refused log-in is in the log, with the name and nothing else."""
