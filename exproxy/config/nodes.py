@@ -104,7 +104,10 @@ def _syntax(document: Document, error: yaml.YAMLError) -> None:
     line = mark.line if mark else 0
     source = document.lines[line] if line < len(document.lines) else ""
     message = f"this is no YAML: {problem}" + (f" ({context})" if context else "")
-    if "\t" in source[: len(source) - len(source.lstrip())] or "'\\t'" in problem:
+    if "nesting" in problem:
+        # A newer libyaml has a limit of its own, and reads ahead to it before the first event.
+        message = f"is nested deeper than {MAX_DEPTH} levels"
+    elif "\t" in source[: len(source) - len(source.lstrip())] or "'\\t'" in problem:
         message += "; indent with spaces, not with tabs"
     elif "[::" in source or re.search(r"\[[0-9a-fA-F:.]*:[0-9a-fA-F:.]*\]:", source):
         message += '; an IPv6 address needs quotes: "[::]:443"'

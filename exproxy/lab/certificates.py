@@ -19,7 +19,7 @@ LAB_NAME = "outlook.litware.test"
 
 _NAMES = (LAB_NAME, "autodiscover.litware.test", "localhost")
 _ADDRESSES = ("127.0.0.1", "127.0.0.11", "127.0.0.12")
-_LIFETIME = datetime.timedelta(days=800)
+_LIFETIME = datetime.timedelta(days=365)
 _RENEW = datetime.timedelta(days=7)
 
 

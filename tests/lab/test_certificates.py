@@ -26,7 +26,7 @@ class CertificatesTests(SynchronousTestCase):
         """Files that are about to expire, or are spoilt, are replaced."""
         place = folder(self) / "lab"
         first = lab_certificates(place).server.read_bytes()
-        later = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=799)
+        later = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=364)
         second = lab_certificates(place, later).server.read_bytes()
         self.assertNotEqual(first, second)
         (place / "ca.pem").write_bytes(b"spoilt")
