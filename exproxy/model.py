@@ -221,6 +221,17 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
+class Listening:
+    """An address at which a service really listens: ``host`` "" is all of them, ``port`` the real one
+    where the configuration says 0. ``backends`` are those of the pool behind it, as they are now: the
+    service's own pool, not a route's; () where there is none."""
+
+    host: str
+    port: int
+    backends: tuple[IBackend, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class TLSOptions:
     """How to speak TLS as the client of a backend.
 
