@@ -206,8 +206,16 @@ class IPersistence(Interface):
 class ILearner(Interface):
     """Optional for an IPersistence: keys that are seen only after the choice."""
 
+    lifetime = Attribute(
+        "float or None: seconds that a learnt key lives after the last link that holds it; None: like all "
+        "others of the strategy"
+    )
+
     def observe(facts: Facts, observation: object) -> tuple[Key, ...]:
-        """The tuple of Keys to bind to the present server; a held key lives while a link holds it."""
+        """The tuple of Keys to bind to the present server; a held key lives while a link holds it.
+
+        ``facts`` are those of the choice, and Served(server): the present server is known, so a key
+        may be made of it too."""
 
 
 class IMarker(Interface):
@@ -233,7 +241,7 @@ class IStore(Interface):
     def claim(group: str, keys: Sequence[Key], wanted: str, ttl: float) -> Claim | Deferred[Claim]:
         """Hold ``keys`` for ``wanted`` during ``ttl`` seconds from now. Where one of them is held for
         another server that one stays: Claim(that server, version, False), and the free ones join it.
-        A key held already for the same server is refreshed."""
+        A key held already for the same server is refreshed: its own time begins anew."""
 
     def hold(group: str, keys: Sequence[Key]) -> Callable[[], None]:
         """Keep ``keys`` alive past their time until the returned callable is called (idempotent)."""

@@ -20,9 +20,10 @@ from exproxy.choosing import Picking, run
 from exproxy.errors import NoBackend
 from exproxy.explaining import explain
 from exproxy.health import Flip, announcement
-from exproxy.interfaces import ILearner, ILease, IMarker, IPersistence, IPool, IScheduling, IStore
+from exproxy.interfaces import ILease, IMarker, IPersistence, IPool, IScheduling, IStore
 from exproxy.model import Candidate, Choice, Claim, Facts, Key, Link, Named, Persistence, Served, Together
 from exproxy.persistence.companions import Companions
+from exproxy.persistence.fallback import learners
 from exproxy.persistence.group import Group
 from exproxy.ramp import Ration
 from exproxy.scheduling import rendezvous
@@ -238,14 +239,18 @@ class Pool:
             if self._companions is not None:
                 self._companions.joined(self, observation, server, lease)
             return
-        if not ILearner.providedBy(self.persistence):
-            return
-        learner: ILearner = self.persistence
-        keys = learner.observe(facts, observation)
-        if keys:
-            answer = self.store.move(self.table, keys, server, self.ttl)
-            if isinstance(answer, Deferred):
-                answer.addErrback(lambda failure: None)
+        facts = facts.plus(Served(server))
+        for learner in learners(self.persistence):
+            keys = learner.observe(facts, observation)
+            if keys:
+                self._learnt(keys, server, self.ttl if learner.lifetime is None else learner.lifetime, lease)
+
+    def _learnt(self, keys: tuple[Key, ...], server: str, ttl: float, lease: ILease | None) -> None:
+        answer = self.store.move(self.table, keys, server, ttl)
+        if isinstance(answer, Deferred):
+            # What is not in the table yet cannot be held.
+            answer.addCallbacks(lambda _: self.hold(lease, keys), lambda failure: None)
+        else:
             self.hold(lease, keys)
 
     # -- single entries --------------------------------------------------------------

@@ -45,6 +45,10 @@ def backends(*servers: str, pool: str = "web", **settings: Any) -> list[Backend]
 class BySource:
     """One key: the source's text. Learns a User as a key of its own, and knows it again."""
 
+    def __init__(self, lifetime: float | None = None) -> None:
+        self.lifetime = lifetime
+        self.observed: list[Facts] = []
+
     def candidates(self, facts: Facts) -> tuple[Named | Key, ...]:
         """See IPersistence."""
         user = facts.get(User)
@@ -56,6 +60,7 @@ class BySource:
 
     def observe(self, facts: Facts, observation: object) -> tuple[Key, ...]:
         """See ILearner."""
+        self.observed.append(facts)
         return (key(observation.name, "user"),) if isinstance(observation, User) else ()
 
 

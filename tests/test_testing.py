@@ -460,6 +460,7 @@ class BySource:
 
     def __init__(self, my_keys: IKeys, flaw: str = "") -> None:
         self.keys = my_keys
+        self.lifetime: float | None = None
         self.flaw = flaw
         self.count = 0
 
