@@ -38,7 +38,7 @@ from zope.interface import Attribute, Interface
 
 from exproxy.actions import Action
 from exproxy.events import Event
-from exproxy.model import Candidate, Choice, Claim, Facts, Key, Link, Listening, Named
+from exproxy.model import Candidate, Choice, Claim, Facts, Key, Known, Link, Listening
 from exproxy.transports import IWire as IWire
 from exproxy.transports import IWireUser as IWireUser
 
@@ -195,9 +195,10 @@ class IKeys(Interface):
 class IPersistence(Interface):
     """Pure: from facts to keys. Knows nothing of backends, time or health."""
 
-    def candidates(facts: Facts) -> tuple[Named | Key, ...]:
-        """Where this client may be known: a tuple of Named(server) | Key(kind, digest), best first;
-        () where the facts say nothing. The first that resolves wins."""
+    def candidates(facts: Facts) -> tuple[Known, ...]:
+        """Where this client may be known: a tuple of Named(server) | Key(kind, digest) | AnyOf(keys),
+        best first; () where the facts say nothing. The first that leads to a usable server wins. A Key
+        that leads to another one moves with its client; those of an AnyOf stay as they are."""
 
     def remember(facts: Facts) -> tuple[Key, ...]:
         """The tuple of Keys to claim together with a choice; () keeps nothing."""

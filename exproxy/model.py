@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from exproxy.interfaces import IBackend, ILease
@@ -176,6 +176,23 @@ class Key:
 
     kind: str
     digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """Persistence candidates of equal right: several of ``keys`` may be held, each for a server of its own.
+
+    Where several of those servers can be used, the one wins to which the first of ``then`` leads that
+    is known at all, else the one of the first key. A key that leads to a server which cannot be used
+    stays as it is: what it stands for is that server's own, and nobody else could take it over.
+    """
+
+    keys: tuple[Key, ...]
+    then: tuple[Named | Key, ...] = ()
+
+
+# Where a client may be known.
+Known: TypeAlias = Named | Key | AnyOf
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from exproxy.errors import NoBackend
 from exproxy.explaining import explain
 from exproxy.health import Flip, announcement
 from exproxy.interfaces import ILease, IMarker, IPersistence, IPool, IScheduling, IStore
-from exproxy.model import Candidate, Choice, Claim, Facts, Key, Link, Named, Persistence, Served, Together
+from exproxy.model import Candidate, Choice, Claim, Facts, Key, Known, Link, Persistence, Served, Together
 from exproxy.persistence.companions import Companions
 from exproxy.persistence.fallback import learners
 from exproxy.persistence.group import Group
@@ -68,6 +68,8 @@ class Pool:
         self.slow_ramp = slow_ramp
         # A strategy that sets cookies knows its new clients again without any key.
         self.marks = IMarker.providedBy(persistence)
+        # Choices of clients that were known on several servers.
+        self.ambiguous = 0
         self._by_server = {each.server: each for each in self.backends}
         self._clock = clock
         self._on_down = on_down
@@ -99,7 +101,7 @@ class Pool:
 
     # -- choosing --------------------------------------------------------------------
 
-    def candidates_of(self, facts: Facts) -> tuple[Named | Key, ...]:
+    def candidates_of(self, facts: Facts) -> tuple[Known, ...]:
         """Where this client may be known, best first."""
         said = self.persistence.candidates(facts)
         return self._companions.beside(facts, said) if self._companions is not None else said

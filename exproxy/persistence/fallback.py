@@ -8,7 +8,7 @@ from pydantic import PlainValidator, WithJsonSchema
 from zope.interface import Interface, alsoProvides, implementer
 
 from exproxy.interfaces import IKeys, ILearner, IMarker, IPersistence
-from exproxy.model import Facts, Key, Named
+from exproxy.model import Facts, Key, Known
 from exproxy.plugins import Choice, Selected, choice
 
 # In a persistence's options: what stands in the file. The configuration puts what it selects in its place.
@@ -73,9 +73,9 @@ class Chain:
     def __repr__(self) -> str:
         return f"<{self._first!r}, else {self._second!r}>"
 
-    def candidates(self, facts: Facts) -> tuple[Named | Key, ...]:
+    def candidates(self, facts: Facts) -> tuple[Known, ...]:
         """See IPersistence."""
-        found: tuple[Named | Key, ...] = self._for(facts).candidates(facts)
+        found: tuple[Known, ...] = self._for(facts).candidates(facts)
         return found
 
     def remember(self, facts: Facts) -> tuple[Key, ...]:
