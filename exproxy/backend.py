@@ -72,6 +72,11 @@ class Backend:
         """Whether a client that is bound here may come: UP, and ready or drain."""
         return self.health.up and self.operator != "maint" and self.host is not None
 
+    @property
+    def usable(self) -> bool:
+        """See IBackend."""
+        return self.usable_for_known()
+
     def usable_for_new(self) -> bool:
         """Whether a client that is bound nowhere may come."""
         return (

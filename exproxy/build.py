@@ -43,7 +43,7 @@ class Built:
 
     def listening(self, listen: Listen, port: int) -> None:
         """That listening address was given that real port (they differ for port 0)."""
-        self.service.ports[port] = self.by_listen[listen]
+        self.service.listens(listen.host, port, self.by_listen[listen])
 
     def guard(self) -> Guard | None:
         """What compares the servers' certificates with those shown here; None where nobody asks for it."""
@@ -121,6 +121,7 @@ class Builder:
         return VirtualService(
             config.name,
             self._shared,
+            protocol=config.protocol.name,
             options=config.protocol.options,
             timeouts=config.timeouts,
             limits=config.limits,

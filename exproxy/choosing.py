@@ -6,7 +6,7 @@ answers are there at once: :func:`run` turns it into a Choice or into a Deferred
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 
 from exproxy.backend import Backend, Lease
 from exproxy.errors import NoBackend
-from exproxy.model import Choice, Claim, Facts, Key, Link, Named, Persistence
+from exproxy.model import AnyOf, Choice, Claim, Facts, Key, Link, Named, Persistence
 from exproxy.waiting import Full
 
 if TYPE_CHECKING:
@@ -32,13 +32,15 @@ log = Logger()
 class Picking:
     """What one pick is asked for, and what it has found out."""
 
-    __slots__ = ("_bound", "_facts", "_found", "_linked", "_links", "_pool", "_stale", "avoiding")
+    __slots__ = ("_bound", "_facts", "_found", "_linked", "_links", "_pool", "_stale", "_told", "avoiding")
 
     def __init__(self, pool: Pool, facts: Facts, avoiding: Collection[str], links: Sequence[Link]) -> None:
         self._pool = pool
         self._facts = facts
         self._links = links
         self._linked = {link.server for link in links} if links else ()
+        # Of a client that is known on several servers, once for each pick.
+        self._told = False
         self.avoiding = avoiding
 
     def steps(self) -> Steps:
@@ -94,25 +96,76 @@ class Picking:
 
     def _known(self) -> Generator[Any, Any, Backend | None]:
         """The first candidate that resolves to a server which may go on serving this client."""
-        pool = self._pool
-        for candidate in pool.candidates_of(self._facts):
-            if isinstance(candidate, Named):
-                server, key = candidate.server, None
+        for candidate in self._pool.candidates_of(self._facts):
+            if isinstance(candidate, AnyOf):
+                backend = yield from self._any_of(candidate)
             else:
-                claim = pool.store.find(pool.table, (candidate,))
-                if isinstance(claim, Deferred):
-                    claim = yield from self._asked(claim)
-                if claim is None:
-                    continue
-                server, key = claim.server, candidate
-            backend = pool.find(server)
-            if backend is not None and pool.may_stay(backend, self.avoiding):
-                self._found = key
+                backend = yield from self._one(candidate)
+            if backend is not None:
                 return backend
-            self._bound = self._bound or server
-            if key is not None:
-                self._stale.append(key)
         return None
+
+    def _one(self, candidate: Named | Key) -> Generator[Any, Any, Backend | None]:
+        server = yield from self._resolved(candidate)
+        if server is None:
+            return None
+        key = candidate if isinstance(candidate, Key) else None
+        backend = self._usable(server)
+        if backend is not None:
+            self._found = key
+            return backend
+        self._bound = self._bound or server
+        if key is not None:
+            self._stale.append(key)
+        return None
+
+    def _any_of(self, candidate: AnyOf) -> Generator[Any, Any, Backend | None]:
+        """Of the servers that its keys lead to, one that can be used."""
+        known: dict[str, Key] = {}
+        for key in candidate.keys:
+            server = yield from self._resolved(key)
+            if server is not None and self._usable(server) is not None:
+                known.setdefault(server, key)
+        led = None
+        for other in candidate.then if len(known) > 1 else ():
+            led = yield from self._resolved(other)
+            if led is not None:
+                break
+        # The store may have been asked for long: who was usable then need not be now.
+        known = {server: key for server, key in known.items() if self._usable(server) is not None}
+        if not known:
+            return None
+        server = preferred(known, led)
+        if len(known) > 1:
+            self._tell(known, server)
+        self._found = known[server]
+        return self._pool.find(server)
+
+    def _tell(self, known: Mapping[str, Key], server: str) -> None:
+        if not self._told:
+            self._told = True
+            self._pool.ambiguous += 1
+            log.warn(
+                "{pool}: {keys} are known on several servers ({servers}); {server} is taken",
+                pool=self._pool.name,
+                keys=" and ".join(f"{key.kind} {key.digest.hex()}" for key in known.values()),
+                servers=", ".join(known),
+                server=server,
+            )
+
+    def _resolved(self, candidate: Named | Key) -> Generator[Any, Any, str | None]:
+        """The server that it leads to, usable or not."""
+        if isinstance(candidate, Named):
+            return candidate.server
+        claim = self._pool.store.find(self._pool.table, (candidate,))
+        if isinstance(claim, Deferred):
+            claim = yield from self._asked(claim)
+        return claim.server if claim is not None else None
+
+    def _usable(self, server: str) -> Backend | None:
+        """Its backend, where it may go on serving this client."""
+        backend = self._pool.find(server)
+        return backend if backend is not None and self._pool.may_stay(backend, self.avoiding) else None
 
     def _new(self) -> Steps:
         pool, facts = self._pool, self._facts
@@ -193,6 +246,11 @@ class Picking:
             return failure
         log.failure("{pool}: the store does not answer", failure, pool=self._pool.name)
         return None
+
+
+def preferred(known: Mapping[str, Key], led: str | None) -> str:
+    """Of several servers of equal right the one that something else leads to, or the first."""
+    return led if led is not None and led in known else next(iter(known))
 
 
 def run(steps: Steps) -> Choice | Deferred[Choice]:

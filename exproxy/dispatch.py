@@ -12,6 +12,7 @@ from twisted.python.failure import Failure
 from exproxy.connect import ConnectFailed
 from exproxy.errors import NoBackend
 from exproxy.model import Choice, Facts, Link
+from exproxy.waiting import Full
 from exproxy.wire import Wire
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ class Dispatch:
     """From facts to a link, or to a reason why there is none.
 
     ``linked(wire, choice)``: a new connection; ``reused(choice)``: the session has it already;
-    ``unavailable(reason)``. Exactly one is called, once, unless cancel() comes first.
+    ``unavailable(reason, full)``, see events.Unavailable. Exactly one is called, once, unless cancel()
+    comes first.
     """
 
     def __init__(
@@ -33,7 +35,7 @@ class Dispatch:
         facts: Facts,
         linked: Callable[[Wire, Choice], None],
         reused: Callable[[Choice], None],
-        unavailable: Callable[[str], None],
+        unavailable: Callable[[str, bool], None],
     ) -> None:
         self._service = service
         self.pool = service.pool(target, port)
@@ -56,13 +58,13 @@ class Dispatch:
         self._links = links
         self._pinned = pinned
         if self.tries - self.pardoned > self._service.retries:
-            self._unavailable(f"gave up after {self.tries} servers")
+            self._unavailable(f"gave up after {self.tries} servers", False)
             return
         self.tries += 1
         try:
             choice = self.pool.pick(self.facts, self.avoiding, links, pinned)
         except NoBackend as error:
-            self._unavailable(error.reason)
+            self._unavailable(error.reason, isinstance(error, Full))
             return
         if isinstance(choice, Deferred):
             self._waiting = choice
@@ -98,7 +100,8 @@ class Dispatch:
         if self._cancelled or failure.check(CancelledError):
             return
         error = failure.value
-        self._unavailable(error.reason if isinstance(error, NoBackend) else str(error))
+        reason = error.reason if isinstance(error, NoBackend) else str(error)
+        self._unavailable(reason, isinstance(error, Full))
 
     def _mistaken(self, failure: Failure) -> None:
         # Lost in a Deferred it would leave the client waiting for ever.
@@ -107,7 +110,7 @@ class Dispatch:
         if choice is not None and choice.lease is not None:
             choice.lease.release()
         if not self._cancelled:
-            self._unavailable("internal error")
+            self._unavailable("internal error", False)
 
     def _connected(self, wire: Wire) -> None:
         self._waiting = None

@@ -69,9 +69,13 @@ class Connected:
 
 @dataclass(frozen=True, slots=True)
 class Unavailable:
-    """A Pick led nowhere; ``reason`` is for the log, never for the client."""
+    """A Pick led nowhere; ``reason`` is for the log, never for the client.
+
+    ``full``: there are usable servers, and all of them are at their limits: trying again may help.
+    """
 
     reason: str
+    full: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 
+from exproxy.choosing import preferred
 from exproxy.errors import NoBackend
-from exproxy.model import Candidate, Facts, Key, Named
+from exproxy.model import AnyOf, Candidate, Facts, Key, Known, Named
 
 if TYPE_CHECKING:
     from exproxy.backend import Backend
@@ -38,7 +39,9 @@ def explain(pool: Pool, facts: Facts) -> dict[str, object]:
     }
 
 
-def _candidate(candidate: Named | Key, pool: Pool) -> dict[str, object]:
+def _candidate(candidate: Known, pool: Pool) -> dict[str, object]:
+    if isinstance(candidate, AnyOf):
+        return _any_of(candidate, pool)
     if isinstance(candidate, Named):
         return {
             "named": candidate.server,
@@ -57,6 +60,24 @@ def _candidate(candidate: Named | Key, pool: Pool) -> dict[str, object]:
         "server": server,
         "stays": _stays(server, pool),
     }
+
+
+def _any_of(candidate: AnyOf, pool: Pool) -> dict[str, object]:
+    """Each of its keys, what is to decide between them, and the server that it does for."""
+    keys = [_candidate(key, pool) for key in candidate.keys]
+    then = [_candidate(each, pool) for each in candidate.then]
+    known: dict[str, Key] = {}
+    for key, found in zip(candidate.keys, keys, strict=True):
+        if isinstance(found["server"], str) and _serves(found["server"], pool):
+            known.setdefault(found["server"], key)
+    led = next((each["server"] for each in then if each["server"] is not None), None)
+    server = preferred(known, str(led)) if known else None
+    return {"any_of": keys, "then": then, "server": server, "stays": _stays(server, pool)}
+
+
+def _serves(server: str, pool: Pool) -> bool:
+    backend = pool.find(server)
+    return backend is not None and pool.may_stay(backend, ())
 
 
 def _stays(server: str | None, pool: Pool) -> bool:

@@ -38,7 +38,9 @@ from zope.interface import Attribute, Interface
 
 from exproxy.actions import Action
 from exproxy.events import Event
-from exproxy.model import TLS, Candidate, Choice, Claim, Facts, Key, Link, Named
+from exproxy.model import Candidate, Choice, Claim, Facts, Key, Known, Link, Listening
+from exproxy.transports import IWire as IWire
+from exproxy.transports import IWireUser as IWireUser
 
 # ---------------------------------------------------------------------------------- plugins
 
@@ -142,6 +144,11 @@ class IService(Interface):
     """What a protocol sees of the virtual service that it serves."""
 
     name = Attribute("str")
+    protocol = Attribute("str: the name of the protocol plugin")
+    siblings = Attribute(
+        "Mapping[str, IService]: every service of this process by its name, this one too. It is live: while "
+        "a service is made some are missing, so look at it when a client is there"
+    )
     options = Attribute("the protocol plugin's options, an instance of its model")
     timeouts = Attribute("exproxy.settings.Timeouts: seconds, by name (request_head, greeting, idle …)")
     limits = Attribute("exproxy.settings.Limits: bytes and counts, by name (head, line, max_held …)")
@@ -159,6 +166,9 @@ class IService(Interface):
 
     def port_tls(port: int) -> str:
         """The TLS mode of the listening port: 'none', 'implicit' or 'passthrough'."""
+
+    def listenings() -> tuple[Listening, ...]:
+        """Where the service listens now, in the file's order; () before it does."""
 
 
 # ---------------------------------------------------------------------------------- persistence
@@ -185,9 +195,10 @@ class IKeys(Interface):
 class IPersistence(Interface):
     """Pure: from facts to keys. Knows nothing of backends, time or health."""
 
-    def candidates(facts: Facts) -> tuple[Named | Key, ...]:
-        """Where this client may be known: a tuple of Named(server) | Key(kind, digest), best first;
-        () where the facts say nothing. The first that resolves wins."""
+    def candidates(facts: Facts) -> tuple[Known, ...]:
+        """Where this client may be known: a tuple of Named(server) | Key(kind, digest) | AnyOf(keys),
+        best first; () where the facts say nothing. The first that leads to a usable server wins. A Key
+        that leads to another one moves with its client; those of an AnyOf stay as they are."""
 
     def remember(facts: Facts) -> tuple[Key, ...]:
         """The tuple of Keys to claim together with a choice; () keeps nothing."""
@@ -196,8 +207,16 @@ class IPersistence(Interface):
 class ILearner(Interface):
     """Optional for an IPersistence: keys that are seen only after the choice."""
 
+    lifetime = Attribute(
+        "float or None: seconds that a learnt key lives after the last link that holds it; None: like all "
+        "others of the strategy"
+    )
+
     def observe(facts: Facts, observation: object) -> tuple[Key, ...]:
-        """The tuple of Keys to bind to the present server; a held key lives while a link holds it."""
+        """The tuple of Keys to bind to the present server; a held key lives while a link holds it.
+
+        ``facts`` are those of the choice, and Served(server): the present server is known, so a key
+        may be made of it too."""
 
 
 class IMarker(Interface):
@@ -223,7 +242,7 @@ class IStore(Interface):
     def claim(group: str, keys: Sequence[Key], wanted: str, ttl: float) -> Claim | Deferred[Claim]:
         """Hold ``keys`` for ``wanted`` during ``ttl`` seconds from now. Where one of them is held for
         another server that one stays: Claim(that server, version, False), and the free ones join it.
-        A key held already for the same server is refreshed."""
+        A key held already for the same server is refreshed: its own time begins anew."""
 
     def hold(group: str, keys: Sequence[Key]) -> Callable[[], None]:
         """Keep ``keys`` alive past their time until the returned callable is called (idempotent)."""
@@ -260,7 +279,8 @@ class IBackend(Interface):
     name = Attribute("str: service[/route][:port]/server")
     server = Attribute("str: the real server's name")
     host = Attribute("str: the IP address to connect to, as last resolved; None before the first answer")
-    port = Attribute("int")
+    port = Attribute("int: the port to connect to; 0 while it is to be learnt (see ILocating)")
+    usable = Attribute("bool: a client that is bound to it could come now; what a new one needs is more")
 
 
 class ILease(Interface):
@@ -320,67 +340,3 @@ class ICheck(Interface):
     def dialogue() -> IConversation:
         """A new :class:`IConversation`: it hears Connected(link), Data(BACKEND, …), Eof and Lost, says
         ToBackend and ends with Pass, Drain or Fail. The monitor connects, times out and closes."""
-
-
-# ---------------------------------------------------------------------------------- transports
-
-
-class IWire(Interface):
-    """All that session, relay and monitor know of a connection."""
-
-    peer = Attribute("exproxy.model.Source: the address at the other end")
-    local = Attribute("exproxy.model.Destination: our address")
-    tls = Attribute("exproxy.model.TLS or None")
-
-    def attach(user: IWireUser) -> None:
-        """From now on ``user`` (IWireUser) hears of this wire; bytes kept back are delivered first."""
-
-    def write(data: bytes) -> None:
-        """Send, or queue. The user hears filled() when the queue is long and drained() after."""
-
-    def pause() -> None:
-        """Read no more (bytes already decrypted are kept back too); idempotent."""
-
-    def resume() -> None:
-        """Read again; idempotent."""
-
-    def start_tls(context: Any) -> int:
-        """Begin TLS; ``context`` is an IOpenSSLServerConnectionCreator or ClientConnectionCreator.
-        Plain text not yet delivered is dropped: the count of bytes is returned. user.secured() or
-        user.lost() follows."""
-
-    def close(half: bool = False) -> None:
-        """End after what was written; ``half`` ends only our direction (ignored where TLS has no such thing)."""
-
-    def abort() -> None:
-        """Drop the connection now."""
-
-    def acknowledged() -> int:
-        """How many bytes the other end has taken so far, as far as the system tells; for seeing
-        whether there is progress, so any number that stands still will do."""
-
-    def detach() -> Any:
-        """``Detached(socket, unread, unsent)``, the transport forgetting its socket; None where this
-        wire has none to give (TLS)."""
-
-
-class IWireUser(Interface):
-    """Who hears of a wire: a session, a relay, a check."""
-
-    def received(wire: IWire, data: bytes) -> None:
-        """Bytes."""
-
-    def ended(wire: IWire) -> None:
-        """The other end sends no more (half-close)."""
-
-    def lost(wire: IWire, reason: str) -> None:
-        """The connection is gone; ``reason`` is a short text. Told once, and nothing after it."""
-
-    def secured(wire: IWire, tls: TLS) -> None:
-        """A TLS handshake is done; ``tls`` is exproxy.model.TLS."""
-
-    def filled(wire: IWire) -> None:
-        """Writing must stop for now: the queue to the other end is long."""
-
-    def drained(wire: IWire) -> None:
-        """Writing may go on."""

@@ -146,9 +146,9 @@ class Links:
         if end.link is not None:
             self._resolved(events.Connected(end.link, choice.reused is not None, choice.persistence))
 
-    def _unavailable(self, reason: str) -> None:
+    def _unavailable(self, reason: str, full: bool) -> None:
         self._session.record.unavailable(reason)
-        self._resolved(events.Unavailable(reason))
+        self._resolved(events.Unavailable(reason, full))
 
     def _resolved(self, event: events.Event) -> None:
         if self._dispatch is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from exproxy.interfaces import IBackend, ILease
@@ -179,6 +179,23 @@ class Key:
 
 
 @dataclass(frozen=True, slots=True)
+class AnyOf:
+    """Persistence candidates of equal right: several of ``keys`` may be held, each for a server of its own.
+
+    Where several of those servers can be used, the one wins to which the first of ``then`` leads that
+    is known at all, else the one of the first key. A key that leads to a server which cannot be used
+    stays as it is: what it stands for is that server's own, and nobody else could take it over.
+    """
+
+    keys: tuple[Key, ...]
+    then: tuple[Named | Key, ...] = ()
+
+
+# Where a client may be known.
+Known: TypeAlias = Named | Key | AnyOf
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """The store's word on a key: the server that holds it, its version, whether this claim set it."""
 
@@ -218,6 +235,17 @@ class Choice:
     lease: ILease | None
     persistence: Persistence
     reused: Link | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """An address at which a service really listens: ``host`` "" is all of them, ``port`` the real one
+    where the configuration says 0. ``backends`` are those of the pool behind it, as they are now: the
+    service's own pool, not a route's; () where there is none."""
+
+    host: str
+    port: int
+    backends: tuple[IBackend, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,10 @@ from exproxy.choosing import Picking, run
 from exproxy.errors import NoBackend
 from exproxy.explaining import explain
 from exproxy.health import Flip, announcement
-from exproxy.interfaces import ILearner, ILease, IMarker, IPersistence, IPool, IScheduling, IStore
-from exproxy.model import Candidate, Choice, Claim, Facts, Key, Link, Named, Persistence, Served, Together
+from exproxy.interfaces import ILease, IMarker, IPersistence, IPool, IScheduling, IStore
+from exproxy.model import Candidate, Choice, Claim, Facts, Key, Known, Link, Persistence, Served, Together
 from exproxy.persistence.companions import Companions
+from exproxy.persistence.fallback import learners
 from exproxy.persistence.group import Group
 from exproxy.ramp import Ration
 from exproxy.scheduling import rendezvous
@@ -67,6 +68,8 @@ class Pool:
         self.slow_ramp = slow_ramp
         # A strategy that sets cookies knows its new clients again without any key.
         self.marks = IMarker.providedBy(persistence)
+        # Choices of clients that were known on several servers.
+        self.ambiguous = 0
         self._by_server = {each.server: each for each in self.backends}
         self._clock = clock
         self._on_down = on_down
@@ -98,7 +101,7 @@ class Pool:
 
     # -- choosing --------------------------------------------------------------------
 
-    def candidates_of(self, facts: Facts) -> tuple[Named | Key, ...]:
+    def candidates_of(self, facts: Facts) -> tuple[Known, ...]:
         """Where this client may be known, best first."""
         said = self.persistence.candidates(facts)
         return self._companions.beside(facts, said) if self._companions is not None else said
@@ -238,14 +241,18 @@ class Pool:
             if self._companions is not None:
                 self._companions.joined(self, observation, server, lease)
             return
-        if not ILearner.providedBy(self.persistence):
-            return
-        learner: ILearner = self.persistence
-        keys = learner.observe(facts, observation)
-        if keys:
-            answer = self.store.move(self.table, keys, server, self.ttl)
-            if isinstance(answer, Deferred):
-                answer.addErrback(lambda failure: None)
+        facts = facts.plus(Served(server))
+        for learner in learners(self.persistence):
+            keys = learner.observe(facts, observation)
+            if keys:
+                self._learnt(keys, server, self.ttl if learner.lifetime is None else learner.lifetime, lease)
+
+    def _learnt(self, keys: tuple[Key, ...], server: str, ttl: float, lease: ILease | None) -> None:
+        answer = self.store.move(self.table, keys, server, ttl)
+        if isinstance(answer, Deferred):
+            # What is not in the table yet cannot be held.
+            answer.addCallbacks(lambda _: self.hold(lease, keys), lambda failure: None)
+        else:
             self.hold(lease, keys)
 
     # -- single entries --------------------------------------------------------------

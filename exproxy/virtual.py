@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
@@ -14,7 +15,7 @@ from zope.interface import implementer
 from exproxy.access_log import AccessLog
 from exproxy.connect import connect
 from exproxy.interfaces import IBackend, IMarker, IPersistence, IService
-from exproxy.model import TLSOptions
+from exproxy.model import Listening, TLSOptions
 from exproxy.pool import Pool
 from exproxy.relay import Sweep
 from exproxy.routes import Answer, Route
@@ -81,6 +82,8 @@ class Shared:
     addresses: Mapping[str, str] = field(default_factory=dict)
     # Failed client connects are news for whoever keeps the servers' health.
     failed: Callable[[Pool, Any, str, str], None] = lambda pool, backend, code, reason: None
+    # By name; each service adds itself.
+    services: dict[str, IService] = field(default_factory=dict)
 
 
 @implementer(IService)
@@ -92,6 +95,7 @@ class VirtualService:
         name: str,
         shared: Shared,
         *,
+        protocol: str = "",
         options: Any = None,
         timeouts: Timeouts = Timeouts(),
         limits: Limits = Limits(),
@@ -108,21 +112,19 @@ class VirtualService:
         strategies: Mapping[str, IPersistence] | None = None,
         hsts: bytes | None = None,
     ) -> None:
-        self.name = name
+        self.name, self.protocol = name, protocol
+        self.siblings: Mapping[str, IService] = MappingProxyType(shared.services)
         self.options = options
         self.timeouts, self.limits = timeouts, limits
-        self.trusted_proxies = trusted_proxies
-        self.host_name = host_name
+        self.trusted_proxies, self.host_name = trusted_proxies, host_name
         self.retries = retries
-        self.server_tls = server_tls
-        self.backend_tls = backend_tls
-        self.routes = routes
-        self.answer = answer
-        self.hsts = hsts
+        self.server_tls, self.backend_tls = server_tls, backend_tls
+        self.routes, self.answer, self.hsts = routes, answer, hsts
         self.reactor = self.clock = shared.reactor
         self.sweep, self.access_log = shared.sweep, shared.access_log
         self.log = Logger(namespace=f"exproxy.service.{name}")
         self.ports: dict[int, Port] = {}
+        self._addresses: list[tuple[str, int]] = []
         self.sessions: dict[Session, None] = {}
         self.draining = False
         self.counts: Counter[str] = Counter()  # of actions.Count, by name
@@ -137,6 +139,7 @@ class VirtualService:
         self._refused: Counter[str] = Counter()
         self._quiet_until = 0.0
         self.when_empty: list[Callable[[], None]] = []
+        shared.services[name] = self
 
     # -- IService --------------------------------------------------------------------
 
@@ -148,6 +151,19 @@ class VirtualService:
     def port_tls(self, port: int) -> str:
         """See IService."""
         return self.ports[port].tls
+
+    def listenings(self) -> tuple[Listening, ...]:
+        """See IService."""
+        return tuple(Listening(host, port, self._backends(port)) for host, port in self._addresses)
+
+    def _backends(self, port: int) -> tuple[IBackend, ...]:
+        pool = self.ports[port].pool
+        return pool.backends if pool is not None else ()
+
+    def listens(self, host: str, port: int, behind: Port) -> None:
+        """It listens there now; ``port`` is the real one."""
+        self.ports[port] = behind
+        self._addresses.append((host, port))
 
     # -- for sessions ----------------------------------------------------------------
 

@@ -93,12 +93,12 @@ class Queue(Generic[T]):
         return len(self._waiting)
 
     def wait(self, attempt: Callable[[], T | Deferred[T]], seconds: float) -> Deferred[T]:
-        """A Deferred of what ``attempt`` gives once it raises Full no more; NoBackend after
-        ``seconds``, or from ``attempt``. Cancelling it leaves the queue."""
+        """A Deferred of what ``attempt`` gives once it raises Full no more; Full after ``seconds``,
+        NoBackend from ``attempt``. Raises Full where too many wait. Cancelling it leaves the queue."""
         if len(self._waiting) >= LONGEST:
-            raise NoBackend(f"every server is full, and {LONGEST} clients wait already")
+            raise Full(f"every server is full, and {LONGEST} clients wait already")
         waiter: Waiter[T] = Waiter(attempt, lambda gone: self._waiting.pop(gone, None))
-        late = NoBackend(f"every server is full, none became free in {seconds:g} s")
+        late = Full(f"every server is full, none became free in {seconds:g} s")
         waiter.timer = self._clock.callLater(seconds, waiter.fail, late)
         self._waiting[waiter] = None
         return waiter.result

@@ -27,6 +27,7 @@ class TlsSession:
     """See the module."""
 
     log = Logger()
+    lifetime: float | None = None
 
     def __init__(self, options: TlsSessionOptions, keys: IKeys) -> None:
         self._keys = keys

@@ -12,7 +12,7 @@ from zope.interface import implementer
 from exproxy.actions import Drain, Fail, Pass
 from exproxy.backend import Backend, Lease
 from exproxy.interfaces import ILearner, IPersistence, IStore
-from exproxy.model import Choice, Claim, Destination, Facts, Key, Named, Source, User
+from exproxy.model import Choice, Claim, Destination, Facts, Key, Known, Named, Source, User
 from exproxy.persistence.none import NoPersistence
 from exproxy.pool import Pool
 from exproxy.scheduling import round_robin
@@ -45,6 +45,10 @@ def backends(*servers: str, pool: str = "web", **settings: Any) -> list[Backend]
 class BySource:
     """One key: the source's text. Learns a User as a key of its own, and knows it again."""
 
+    def __init__(self, lifetime: float | None = None) -> None:
+        self.lifetime = lifetime
+        self.observed: list[Facts] = []
+
     def candidates(self, facts: Facts) -> tuple[Named | Key, ...]:
         """See IPersistence."""
         user = facts.get(User)
@@ -56,6 +60,7 @@ class BySource:
 
     def observe(self, facts: Facts, observation: object) -> tuple[Key, ...]:
         """See ILearner."""
+        self.observed.append(facts)
         return (key(observation.name, "user"),) if isinstance(observation, User) else ()
 
 
@@ -63,11 +68,11 @@ class BySource:
 class Told:
     """Candidates and keys as told."""
 
-    def __init__(self, candidates: Sequence[Named | Key] = (), keys: Sequence[Key] = ()) -> None:
+    def __init__(self, candidates: Sequence[Known] = (), keys: Sequence[Key] = ()) -> None:
         self.known = tuple(candidates)
         self.keys = tuple(keys)
 
-    def candidates(self, facts: Facts) -> tuple[Named | Key, ...]:
+    def candidates(self, facts: Facts) -> tuple[Known, ...]:
         """See IPersistence."""
         return self.known
 

@@ -20,6 +20,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "actions",
         "errors",
         "interfaces",
+        "transports",
         "settings",
         "routes",
         "units",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
@@ -10,10 +11,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from exproxy import waiting as waiting_room
-from exproxy.backend import Backend
+from exproxy.backend import Backend, Lease
 from exproxy.errors import NoBackend
 from exproxy.interfaces import IPool
-from exproxy.model import Link, Named, Persistence, User
+from exproxy.model import Link, Named, Persistence, Served, User
+from exproxy.persistence.fallback import Chain, learners
 from exproxy.pool import Pool
 from exproxy.settings import WhenFull
 from exproxy.store.memory import MemoryStore
@@ -317,6 +319,81 @@ class PersistenceTests(SynchronousTestCase):
             again = chosen(self.pool.pick(facts))
             lease_of(again).release()
             self.assertEqual((again.backend.server, again.persistence), ("a", Persistence.HIT))
+
+    def learnt(self, strategy: Any, store: Any = None) -> tuple[Pool, Lease]:
+        """A pool that has learnt of its first client, on a, that it is ann; and that client's lease."""
+        pool = make_pool(
+            "a", "b", clock=self.clock, store=store or self.store, persistence=strategy, ttl=60.0
+        )
+        lease = Lease(pool.backends[0], pool.released)
+        pool.learn(client("1"), User("ann"), "a", lease)
+        return pool, lease
+
+    def found(self, name: str = "ann") -> str | None:
+        """Whom the table has for that person."""
+        claim = self.store.find("web", (key(name, "user"),))
+        return claim.server if claim is not None else None
+
+    def test_learnt_of_a_server(self) -> None:
+        """Who learns is told the server that the client is with, and all that was known at the choice."""
+        strategy = BySource()
+        self.learnt(strategy)
+        self.assertEqual(strategy.observed, [client("1").plus(Served("a"))])
+
+    def test_lifetime(self) -> None:
+        """A learnt key has its learner's time, from the end of the last link that holds it."""
+        for lifetime in (5.0, 500.0):
+            _, lease = self.learnt(BySource(lifetime))
+            self.clock.advance(1000)
+            self.assertEqual(self.found(), "a")
+            lease.release()
+            self.clock.advance(lifetime - 1)
+            self.assertEqual(self.found(), "a")
+            self.clock.advance(1)
+            self.assertIsNone(self.found())
+
+    def test_lifetime_after_a_hit(self) -> None:
+        """A learnt key that led a client back has its own time still, not the pool's."""
+        pool, lease = self.learnt(BySource(5.0))
+        again = chosen(pool.pick(client("2").plus(User("ann"))))
+        self.assertEqual((again.backend.server, again.persistence), ("a", Persistence.HIT))
+        lease.release()
+        self.clock.advance(100)
+        self.assertEqual(self.found(), "a")
+        lease_of(again).release()
+        self.clock.advance(5)
+        self.assertIsNone(self.found())
+
+    def test_lifetimes_of_a_chain(self) -> None:
+        """Of two persistences one behind the other each learns with its own time."""
+        short, long = Chain(BySource(5.0), BySource(50.0)), BySource(500.0)
+        _, lease = self.learnt(Chain(short, long))
+        self.assertEqual([each.lifetime for each in learners(Chain(short, long))], [5.0, 50.0, 500.0])
+        lease.release()
+        self.clock.advance(499)
+        self.assertEqual(self.found(), "a")
+        self.clock.advance(1)
+        self.assertIsNone(self.found())
+
+    def test_learnt_late(self) -> None:
+        """With a store that answers late the link holds its key all the same, from the answer on."""
+        late = LateStore(self.clock)
+        _, lease = self.learnt(BySource(5.0), late)
+        self.assertEqual(late.inner.held("web"), 0)
+        late.answer()
+        self.assertEqual(late.inner.held("web"), 1)
+        lease.release()
+        self.assertEqual(late.inner.held("web"), 0)
+
+    def test_learnt_too_late(self) -> None:
+        """A link that has ended before the store answers holds nothing; nor does a store that fails."""
+        late = LateStore(self.clock)
+        pool, lease = self.learnt(BySource(5.0), late)
+        lease.release()
+        late.answer()
+        pool.learn(client("1"), User("bob"), "a", lease)
+        late.answer(OSError("away"))
+        self.assertEqual((late.inner.held("web"), late.inner.size("web")), (0, 1))
 
     def test_nothing_learnt(self) -> None:
         """What a strategy makes nothing of, or no learner is asked about, is nothing."""

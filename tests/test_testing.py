@@ -23,7 +23,7 @@ from exproxy.interfaces import (
     IWire,
     IWireUser,
 )
-from exproxy.model import BACKEND, CLIENT, TLS, Candidate, Destination, Facts, Key, Source
+from exproxy.model import BACKEND, CLIENT, TLS, Candidate, Destination, Facts, Key, Listening, Source
 from exproxy.plugins import NoOptions
 from exproxy.protocol import Protocol
 from exproxy.testing import (
@@ -235,6 +235,15 @@ class DoubleTests(SynchronousTestCase):
         self.assertEqual(mine.timeouts.greeting, 10.0)
         self.assertIn("192.0.2.7", mine.trusted_proxies)
         self.assertIsNone(mine.marker())
+
+    def test_services_of_one_process(self) -> None:
+        """It is among its own siblings, others are added, and it listens where the test says."""
+        here = Listening("", 135, ())
+        epm = service(protocol="epm", name="epm", listens=(here,))
+        mine = service(siblings=[epm])
+        self.assertEqual(mine.siblings, {"epm": epm, "test": mine})
+        self.assertEqual((mine.protocol, epm.protocol, epm.listenings()), ("test", "epm", (here,)))
+        self.assertIn("epm", repr(epm))
 
     def test_facts(self) -> None:
         """Facts have a source and a destination; equal calls give equal facts."""
@@ -451,6 +460,7 @@ class BySource:
 
     def __init__(self, my_keys: IKeys, flaw: str = "") -> None:
         self.keys = my_keys
+        self.lifetime: float | None = None
         self.flaw = flaw
         self.count = 0
 

@@ -8,7 +8,7 @@ from pydantic import PlainValidator, WithJsonSchema
 from zope.interface import Interface, alsoProvides, implementer
 
 from exproxy.interfaces import IKeys, ILearner, IMarker, IPersistence
-from exproxy.model import Facts, Key, Named
+from exproxy.model import Facts, Key, Known
 from exproxy.plugins import Choice, Selected, choice
 
 # In a persistence's options: what stands in the file. The configuration puts what it selects in its place.
@@ -44,6 +44,13 @@ def with_fallback(first: Any, fallback: Choice | Selected[Any] | None, keys: IKe
     return Chain(first, fallback.plugin.strategy(fallback.options, keys))
 
 
+def learners(strategy: Any) -> tuple[ILearner, ...]:
+    """Those in a persistence that learn, each with a lifetime of its own; () where none does."""
+    if isinstance(strategy, Chain):
+        return strategy.learners
+    return (strategy,) if ILearner.providedBy(strategy) else ()
+
+
 @implementer(IPersistence, ILearner, IFirst)
 class Chain:
     """The second persistence is asked where the first one does not suffice.
@@ -51,10 +58,13 @@ class Chain:
     Provides IMarker where one of them does; only one of them can.
     """
 
+    # Each of its learners has its own.
+    lifetime: float | None = None
+
     def __init__(self, first: Any, second: Any) -> None:
         self._first = first
         self._second = second
-        self._learners = tuple(each for each in (first, second) if ILearner.providedBy(each))
+        self.learners = (*learners(first), *learners(second))
         self._marker = next((each for each in (first, second) if IMarker.providedBy(each)), None)
         if self._marker is not None:
             self.cookie: bytes = self._marker.cookie
@@ -63,9 +73,9 @@ class Chain:
     def __repr__(self) -> str:
         return f"<{self._first!r}, else {self._second!r}>"
 
-    def candidates(self, facts: Facts) -> tuple[Named | Key, ...]:
+    def candidates(self, facts: Facts) -> tuple[Known, ...]:
         """See IPersistence."""
-        found: tuple[Named | Key, ...] = self._for(facts).candidates(facts)
+        found: tuple[Known, ...] = self._for(facts).candidates(facts)
         return found
 
     def remember(self, facts: Facts) -> tuple[Key, ...]:
@@ -75,7 +85,7 @@ class Chain:
 
     def observe(self, facts: Facts, observation: object) -> tuple[Key, ...]:
         """See ILearner."""
-        return tuple(key for each in self._learners for key in each.observe(facts, observation))
+        return tuple(key for each in self.learners for key in each.observe(facts, observation))
 
     def mark(self, facts: Facts, server: str) -> bytes | None:
         """See IMarker; the second one gives its cookie to those only that it is asked for."""

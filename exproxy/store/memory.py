@@ -151,7 +151,7 @@ class MemoryStore:
             if entry is None:
                 self._add(table, key, server, version, ttl, now)
             elif entry.server == server:
-                table.refresh(key, entry, ttl, now)
+                table.refresh(key, entry, entry.ttl, now)
         return Claim(server, version, first is None)
 
     def hold(self, group: str, keys: Sequence[Key]) -> Callable[[], None]:

@@ -23,7 +23,7 @@ from exproxy.interfaces import (
     IScheduling,
     IService,
 )
-from exproxy.model import BACKEND, BOTH, CLIENT, Candidate, Facts, Key, Named
+from exproxy.model import BACKEND, BOTH, CLIENT, AnyOf, Candidate, Facts, Key, Known, Named
 from exproxy.testing.keys import keys
 from exproxy.testing.script import Script
 from exproxy.testing.service import service
@@ -207,16 +207,21 @@ def check_persistence(
     for one in (facts(), *known):
         first, second = strategy.candidates(one), strategy.candidates(one)
         _require(isinstance(first, tuple), f"candidates() gave {first!r}, which is no tuple")
-        _require(all(isinstance(c, (Named, Key)) for c in first), f"candidates() gave {first!r}")
+        _require(all(isinstance(c, (Named, Key, AnyOf)) for c in first), f"candidates() gave {first!r}")
         _require(first == second == same.candidates(one), "candidates() gave two answers for equal facts")
         held = strategy.remember(one)
         _require(
             isinstance(held, tuple) and all(isinstance(k, Key) for k in held), f"remember() gave {held!r}"
         )
-        _require(set(held) <= set(first), "remember() gave a key that candidates() does not look up")
+        _require(set(held) <= _looked_up(first), "remember() gave a key that candidates() does not look up")
         _check_learner(strategy, one, observations)
     for one in known:
         _require(bool(strategy.candidates(one)), f"candidates() says nothing of {one!r}")
+
+
+def _looked_up(candidates: Sequence[Known]) -> set[Known]:
+    inner = [key for each in candidates if isinstance(each, AnyOf) for key in (*each.keys, *each.then)]
+    return {*candidates, *inner}
 
 
 def _check_learner(strategy: IPersistence, one: Facts, observations: Sequence[object]) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from zope.interface import implementer
 
 from exproxy.interfaces import IMarker, IService
+from exproxy.model import Listening
 from exproxy.routes import Answer, Route
 from exproxy.settings import Limits, Networks, Timeouts
 
@@ -16,9 +17,13 @@ from exproxy.settings import Limits, Networks, Timeouts
 @implementer(IService)
 @dataclass
 class FakeService:
-    """An IService of plain attributes; ``tls`` maps a listening port to its mode, others are 'none'."""
+    """An IService of plain attributes; ``tls`` maps a listening port to its mode, others are 'none'.
+
+    ``siblings`` is a dict to be added to; the service itself is in it.
+    """
 
     name: str = "test"
+    protocol: str = "test"
     options: Any = None
     timeouts: Timeouts = field(default_factory=Timeouts)
     limits: Limits = field(default_factory=Limits)
@@ -30,6 +35,11 @@ class FakeService:
     answer: Answer | None = None
     route_markers: Mapping[str, IMarker] = field(default_factory=dict)
     hsts: bytes | None = None
+    listens: tuple[Listening, ...] = ()
+    siblings: dict[str, IService] = field(default_factory=dict, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self.siblings.setdefault(self.name, self)
 
     def marker(self, target: str | None = None) -> IMarker | None:
         """See IService."""
@@ -38,6 +48,10 @@ class FakeService:
     def port_tls(self, port: int) -> str:
         """See IService."""
         return self.tls.get(port, "none")
+
+    def listenings(self) -> tuple[Listening, ...]:
+        """See IService."""
+        return self.listens
 
 
 def service(
@@ -54,10 +68,14 @@ def service(
     answer: Answer | None = None,
     route_markers: Mapping[str, IMarker] | None = None,
     hsts: bytes | None = None,
+    protocol: str = "test",
+    listens: tuple[Listening, ...] = (),
+    siblings: Iterable[IService] = (),
 ) -> FakeService:
     """An IService with the settings that a configuration would give where it is silent.
 
-    ``options``: an instance of the protocol plugin's options model.
+    ``options``: an instance of the protocol plugin's options model. ``listens``: what listenings()
+    gives; ``siblings``: the other services of its process.
     """
     return FakeService(
         name=name,
@@ -72,4 +90,7 @@ def service(
         answer=answer,
         route_markers=route_markers or {},
         hsts=hsts,
+        protocol=protocol,
+        listens=listens,
+        siblings={each.name: each for each in siblings},
     )

@@ -61,6 +61,8 @@ class ServerCookieOptions(HttpOptions):
 class LearntCookie:
     """See the module."""
 
+    lifetime: float | None = None
+
     def __init__(self, options: ServerCookieOptions, keys: IKeys) -> None:
         self._keys = keys
         self._names = frozenset(name.encode("ascii") for name in options.name)

@@ -92,6 +92,13 @@ class MemoryStoreTests(SynchronousTestCase):
         self.clock.advance(40)
         self.assertEqual((self.where(A), self.where(B)), ("one", None))
 
+    def test_a_refresh_keeps_its_time(self) -> None:
+        """A key that was given another time than others keeps it when it is claimed together with them."""
+        self.store.move("g", (A,), "one", 5)
+        self.store.claim("g", (A, B), "one", 60)
+        self.clock.advance(5)
+        self.assertEqual((self.where(A), self.where(B)), (None, "one"))
+
     def test_lost_claim_does_not_refresh_another_server(self) -> None:
         """A claim for another server refreshes the entry that it meets, since its client is there."""
         self.store.claim("g", (A,), "one", 60)
