@@ -51,7 +51,11 @@ class Eof:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """That side is gone altogether. After Lost(CLIENT) nothing more is told."""
+    """That side is gone altogether.
+
+    Lost(CLIENT) is told once and last, however the connection ended (after a Hangup and an endless Relay
+    too); after the end only Record and Count still mean something.
+    """
 
     side: Side
     reason: str

@@ -79,6 +79,7 @@ class Session:
         self._telling = False
         self.closing = False
         self._over = False
+        self._parted = False
         self._progress: list[int] = []
 
     def __repr__(self) -> str:
@@ -143,17 +144,30 @@ class Session:
         self._maybe_over()
 
     def _maybe_over(self) -> None:
-        if self._ends or self._over or not self.closing:
+        if self._ends or self._over or not self.closing or self._telling:
             return
         self._over = True
         self.deadlines.clear()
         self._queue.clear()
+        self._part()
         relayed = self.relay.counts if self.relay is not None else {CLIENT: 0, BACKEND: 0}
         client = self.client
         try:
             self.record.write(client.received + relayed[CLIENT], client.sent + relayed[BACKEND], final=True)
         finally:
             self.service.closed(self)
+
+    def _part(self) -> None:
+        """The conversation hears of the end, whoever brought it about; only its words for the log count."""
+        if self._parted:
+            return
+        self._parted = True
+        try:
+            for action in self._conversation.handle(events.Lost(CLIENT, self.record.reason or "closed")):
+                if isinstance(action, (actions.Record, actions.Count)):
+                    PERFORM[type(action)](self, action)
+        except Exception:
+            self.service.log.failure("{session} failed at its end", session=self)
 
     # -- IWireUser -------------------------------------------------------------------
 
@@ -232,7 +246,9 @@ class Session:
         if not self.closing:
             self.links.cancel()
             self._queue.clear()
-            self.tell(events.Lost(CLIENT, reason))
+            if not self._telling:
+                self._parted = True
+                self.tell(events.Lost(CLIENT, reason))
         self.close("client closed")
 
     def _link_lost(self, end: End, reason: str) -> None:
@@ -269,6 +285,8 @@ class Session:
             self.cut("internal error")
         finally:
             self._telling = False
+        if self.closing:
+            self._maybe_over()
 
     def unhold(self, end: End) -> None:
         """Tell what was held, unless something holds it still."""

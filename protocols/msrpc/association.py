@@ -1,10 +1,11 @@
 """Persistence ``rpc-association``: an RPC association, one server.
 
-A bind may name an association group (C706 9.5.1), whose context handles live on the server that gave it out.
-Such a client goes there; one that begins a new association goes by the fallback, its source address by default.
+A bind may name an association group (C706 9.5.1), whose context handles live on the server that gave it
+out. Such a client goes there; one that begins a new association goes by the fallback, its source address
+by default.
 
-Ids are small numbers, and servers know nothing of each other's: two of them may give one address the same one.
-Both are kept then, and the one wins to which the fallback leads.
+Ids are small numbers, and servers know nothing of each other's: two of them may give one address the
+same one. Both are kept then, and the one wins to which the fallback leads.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from exproxy.persistence.source_ip import SourceIp, SourceIpOptions
 from exproxy.plugins import Selected
 from exproxy.units import Size, Wait
 
-# Seconds that an id is known after its last connection: its server forgets it at once, and may give it out anew.
+# Seconds that an id is known after its last connection: its server forgets it at once, and may give it
+# out anew.
 LIFETIME = 10.0
 
 
@@ -73,7 +75,8 @@ class RpcAssociation:
         if group is None:
             return then
         given = tuple(self._key(facts, group, server) for server in self._keys.servers)
-        return (AnyOf(given, then), *then)
+        known = tuple(each for each in then if not isinstance(each, AnyOf))
+        return (AnyOf(given, known), *then)
 
     def remember(self, facts: Facts) -> tuple[Key, ...]:
         """See IPersistence."""
@@ -89,7 +92,9 @@ class RpcAssociation:
     def _key(self, facts: Facts, group: AssociationGroup, server: str) -> Key:
         source = facts.get(Source)
         host = source.host if source is not None else ""
-        return self._keys.digest("rpc-association", host.encode(), group.number.to_bytes(4, "big"), server.encode())
+        return self._keys.digest(
+            "rpc-association", host.encode(), group.number.to_bytes(4, "big"), server.encode()
+        )
 
 
 @implementer(IPersistencePlugin)

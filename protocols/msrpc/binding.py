@@ -1,4 +1,4 @@
-"""What two ends agree upon: bind and alter_context, their answers, and refusals (C706 12.6.4, MS-RPCE 2.2.2)."""
+"""What two ends agree upon: bind, alter_context, their answers, refusals (C706 12.6.4, MS-RPCE 2.2.2)."""
 
 from __future__ import annotations
 
@@ -54,7 +54,8 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Bind:
-    """A bind or alter_context. ``group``: the association group to join, 0 for a new one; fragments in bytes."""
+    """A bind or alter_context. ``group``: the association group to join, 0 for a new one; ``send`` and
+    ``receive``: bytes of the largest fragment."""
 
     send: int
     receive: int
@@ -134,8 +135,10 @@ def bind(call: int, group: int, contexts: tuple[Context, ...], kind: int = BIND)
     return pdu(kind, call, body)
 
 
-def ack(call: int, answered: Bind, group: int, port: int, results: tuple[Result, ...], kind: int = BIND_ACK) -> bytes:
-    """The answer to a bind, ``port`` as its secondary address, or (kind ALTER_CONTEXT_RESPONSE) without one."""
+def ack(
+    call: int, answered: Bind, group: int, port: int, results: tuple[Result, ...], kind: int = BIND_ACK
+) -> bytes:
+    """The answer to a bind, ``port`` its secondary address, or to an alter_context, which has none."""
     address = f"{port}\0".encode() if kind == BIND_ACK else b""
     body = struct.pack("<HHIH", answered.receive, answered.send, group, len(address)) + address
     body += bytes(-(HEADER + len(body)) % 4) + struct.pack("<B3x", len(results))

@@ -15,7 +15,7 @@ LEVELS = {1: "none", 2: "connect", 3: "call", 4: "packet", 5: "integrity", 6: "p
 # From this level on nobody may change a byte (MS-RPCE 2.2.1.1.8).
 PROTECTED = 4
 
-# Bounds on what a client can have kept of it: binds without an answer, calls without one, contexts, operations.
+# Bounds on what a client can have kept of it: binds and calls without an answer, contexts, operations.
 MOST_BINDS, MOST_CALLS, MOST_CONTEXTS, MOST_OPERATIONS = 16, 1024, 256, 256
 OTHER = "other"
 

@@ -17,7 +17,7 @@ from protocols.msrpc.options import EpmCheckOptions, RpcCheckOptions
 
 
 def rpc_dialogue(interfaces: tuple[Interface, ...]) -> Dialogue:
-    """A bind to the interfaces, each of which must be accepted (a bind_ack may well reject them, C706 12.6.4.4)."""
+    """A bind to the interfaces, each must be accepted: a bind_ack may reject them (C706 12.6.4.4)."""
     if interfaces:
         return Dialogue(Send(bind_to(*interfaces)), bound(*interfaces))
     # Every RPC server has it; but whether it is to be had by anybody is a matter of policy.
@@ -28,7 +28,10 @@ def epm_dialogue(interfaces: tuple[Interface, ...]) -> Dialogue:
     """A bind to the mapper; then each interface must be registered, or else any look-up be answered."""
     steps: list[Step] = [Send(bind_to(EPM)), bound(EPM)]
     for number, interface in enumerate(interfaces, 2):
-        steps += [Send(request(number, MAP, map_call(interface))), answered("ept_map", _registered(interface))]
+        steps += [
+            Send(request(number, MAP, map_call(interface))),
+            answered("ept_map", _registered(interface)),
+        ]
     if not interfaces:
         steps += [Send(request(2, LOOKUP, lookup_call(most=1))), answered("ept_lookup", _looked_up)]
     return Dialogue(*steps)

@@ -32,7 +32,10 @@ def rows(endpoints: Sequence[Endpoint]) -> list[dict[str, object]]:
             "title": title(tower.interface) or each.annotation,
         }
         found.setdefault(tuple(row.values()), row)
-    return sorted(found.values(), key=lambda row: (row["interface"] == row["uuid"], str(row["interface"]), row["port"] or 0))
+    return sorted(
+        found.values(),
+        key=lambda row: (row["interface"] == row["uuid"], str(row["interface"]), row["port"] or 0),
+    )
 
 
 def table(shown: Sequence[dict[str, object]]) -> str:
@@ -48,7 +51,9 @@ def table(shown: Sequence[dict[str, object]]) -> str:
 @click.argument("address")
 @click.option("--port", default=MAPPER_PORT, show_default=True, help="The mapper's port.")
 @click.option("--timeout", default=5.0, show_default=True, help="Seconds for all of it.")
-@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", help="For people or programs.")
+@click.option(
+    "-o", "--output", type=click.Choice(["table", "json"]), default="table", help="For people or programs."
+)
 @click.option("--tcp", is_flag=True, help="Only what can be reached over TCP.")
 def epm(address: str, port: int, timeout: float, output: str, tcp: bool) -> None:
     """Ask the endpoint mapper at ADDRESS what it knows: interfaces and their ports.
@@ -57,7 +62,11 @@ def epm(address: str, port: int, timeout: float, output: str, tcp: bool) -> None
     """
     outcome = ask_once(check, address, port, timeout)
     if not isinstance(outcome, Pass):
-        reason = f"{outcome.code} {outcome.phase}: {outcome.reason}" if isinstance(outcome, Fail) else outcome.reason
+        reason = (
+            f"{outcome.code} {outcome.phase}: {outcome.reason}"
+            if isinstance(outcome, Fail)
+            else outcome.reason
+        )
         raise click.ClickException(f"{address}:{port} gave no good answer ({reason})")
     learnt = outcome.learnt
     assert isinstance(learnt, tuple)

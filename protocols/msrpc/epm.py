@@ -1,4 +1,4 @@
-"""The endpoint mapper (C706 appendix O), which tells an Outlook the ports of RPC Client Access and Address Book.
+"""The endpoint mapper (C706 appendix O): tells an Outlook the ports of RPC Client Access and Address Book.
 
 A server's mapper answers with that server's address and ports. The answers are edited on their way, so that
 clients come back to exproxy: to the port of the service that has the interface, at the address that they
@@ -10,8 +10,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from exproxy.actions import Count
-from exproxy.interfaces import IConversation, IService
+from exproxy.interfaces import IService
 from exproxy.model import AssociationGroup, Destination
 from protocols.msrpc.associations import Associations
 from protocols.msrpc.calling import PROTECTED

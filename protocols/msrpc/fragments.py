@@ -1,6 +1,6 @@
 """Calls that come in fragments (C706 12.6.4.9): put together to be read, and written back.
 
-Fragments of several calls may be mixed; each call is kept by its number, and all of them together are bounded.
+Fragments of several calls may be mixed; each call is kept by its number, and all together are bounded.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ def join(fragments: Sequence[Pdu]) -> bytes:
 
 def put_back(fragments: Sequence[Pdu], stub: bytes) -> bytes:
     """The same fragments with another stub of the same length."""
-    parts, at = [], 0
+    parts: list[bytes] = []
+    at = 0
     for pdu in fragments:
         start, end = pdu.stub()
         parts += (pdu.raw[:start], stub[at : at + end - start], pdu.raw[end:])
@@ -71,16 +72,17 @@ def put_back(fragments: Sequence[Pdu], stub: bytes) -> bytes:
 
 
 def cut_anew(first: Pdu, stub: bytes, largest: int) -> bytes:
-    """A stub of another length, as fragments of at most ``largest`` bytes; ``first`` was the call's first one.
+    """A stub of another length, as fragments of at most ``largest`` bytes; ``first`` began the call.
 
-    Without authentication trailers, which would say something of bytes that are not there any more.
+    Without authentication trailers, which would speak of bytes that are not there any more.
     """
     header = first.header
     # Fragments but the last end at a multiple of 8 bytes (C706 12.6.4.9, MS-RPCE 2.2.2.11).
     room = max(8, (largest - CALL_HEADER) // 8 * 8)
     flags = header.flags & ~(FIRST | LAST)
     order = header.order
-    parts, at = [], 0
+    parts: list[bytes] = []
+    at = 0
     while at < len(stub) or not parts:
         piece = stub[at : at + room]
         mark = (FIRST if not at else 0) | (LAST if at + room >= len(stub) else 0)

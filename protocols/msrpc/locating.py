@@ -1,4 +1,4 @@
-"""Where a server has an interface: asked of its endpoint mapper (part of MS-RPCE 3.3.1.5.1, C706 appendix O)."""
+"""Where a server has an interface: asked of its endpoint mapper (C706 appendix O)."""
 
 from __future__ import annotations
 

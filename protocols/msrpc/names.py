@@ -22,7 +22,9 @@ class Interface:
 
 
 def _known(*rows: tuple[str, str, int, int, str]) -> dict[str, Interface]:
-    return {name: Interface(name, UUID(uuid), major, minor, title) for name, uuid, major, minor, title in rows}
+    return {
+        name: Interface(name, UUID(uuid), major, minor, title) for name, uuid, major, minor, title in rows
+    }
 
 
 KNOWN = _known(
@@ -74,8 +76,12 @@ def interface(text: str) -> Interface:
         uuid = UUID(written)
     except ValueError:
         near = difflib.get_close_matches(text.lower(), KNOWN, 1)
-        advice = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(list(KNOWN)[:4])} and others"
-        raise ValueError(f"unknown RPC interface {text!r}; {advice} (a UUID, or UUID@MAJOR.MINOR, does too)") from None
+        advice = (
+            f"did you mean {near[0]!r}?" if near else f"there are {', '.join(list(KNOWN)[:4])} and others"
+        )
+        raise ValueError(
+            f"unknown RPC interface {text!r}; {advice} (a UUID, or UUID@MAJOR.MINOR, does too)"
+        ) from None
     if not version:
         return _BY_UUID.get(uuid) or Interface(str(uuid), uuid)
     major, _, minor = version.partition(".")

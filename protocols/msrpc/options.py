@@ -14,13 +14,16 @@ from protocols.msrpc.names import KNOWN, Interface, interface
 def _interfaces(value: object) -> tuple[Interface, ...]:
     if isinstance(value, tuple) and all(isinstance(each, Interface) for each in value):
         return value
-    texts = value if isinstance(value, list) else [value]
-    if not all(isinstance(text, str) for text in texts):
-        raise ValueError("must be the name of an RPC interface, a UUID, or a list of these")
-    found = tuple(interface(text) for text in texts)
+    found = tuple(interface(_text(each)) for each in (value if isinstance(value, list) else [value]))
     if len({each.uuid for each in found}) < len(found):
         raise ValueError("names an interface twice")
     return found
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("must be the name of an RPC interface, a UUID, or a list of these")
+    return value
 
 
 _ONE = {"type": "string", "examples": list(KNOWN)[:4]}
@@ -35,7 +38,9 @@ def _ipv4(text: str) -> str:
     try:
         return str(ipaddress.IPv4Address(text))
     except ValueError:
-        raise ValueError(f"{text!r} is no IPv4 address; an endpoint mapper's answers have room for no other") from None
+        raise ValueError(
+            f"{text!r} is no IPv4 address; an endpoint mapper's answers have room for no other"
+        ) from None
 
 
 Port: TypeAlias = Annotated[int, Field(ge=1, le=65535, strict=True)]
@@ -56,10 +61,13 @@ class RpcOptions(_Options):
 
     interface: Interfaces = Field(
         default=(),
-        description="What is served: emsmdb, async-emsmdb, nspi, rfri, UUID, UUID@MAJOR.MINOR, or a list. Where "
-        "`backend: {port: …}` is not written, each server's port is asked of its endpoint mapper, by the first.",
+        description="What is served: emsmdb, async-emsmdb, nspi, rfri, UUID, UUID@MAJOR.MINOR, or a list. "
+        "Where `backend: {port: …}` is not written, each server's endpoint mapper is asked for the port of "
+        "the first.",
     )
-    mapper_port: Port = Field(default=MAPPER_PORT, description="Where the servers' endpoint mappers are asked.")
+    mapper_port: Port = Field(
+        default=MAPPER_PORT, description="Where the servers' endpoint mappers are asked."
+    )
     relay: Literal["none", "full"] = Field(
         default="none",
         description="full: once the bind is answered bytes pass unread, which costs less; no operations are "
@@ -76,12 +84,13 @@ class EpmOptions(_Options):
     )
     answer: Literal["backend", "proxy"] = Field(
         default="backend",
-        description="Who answers: a server's mapper, its answers edited; or exproxy itself, from what its rpc "
-        "services say of `interface`.",
+        description="Who answers: a server's mapper, its answers edited; or exproxy itself, from what its "
+        "rpc services say of `interface`.",
     )
     advertise: Annotated[str, AfterValidator(_ipv4)] | None = Field(
         default=None,
-        description="The IPv4 address to put into answers, behind NAT. Default: the one that the client reached.",
+        description="The IPv4 address to put into answers, behind NAT. Default: the one that the client "
+        "reached.",
     )
 
 
@@ -90,8 +99,8 @@ class RpcCheckOptions(_Options):
 
     interface: Interfaces = Field(
         default=(),
-        description="What must be accepted: a name, a UUID, or a list. Default: the service's own; without any, "
-        "an answer to a bind is enough.",
+        description="What must be accepted: a name, a UUID, or a list. Default: the service's own; without "
+        "any, an answer to a bind is enough.",
     )
 
 
@@ -105,4 +114,6 @@ class EpmCheckOptions(_Options):
 
 def as_written(interfaces: tuple[Interface, ...]) -> list[Any]:
     """How these would stand in a file."""
-    return [each.name if each.name in KNOWN else f"{each.uuid}@{each.major}.{each.minor}" for each in interfaces]
+    return [
+        each.name if each.name in KNOWN else f"{each.uuid}@{each.major}.{each.minor}" for each in interfaces
+    ]

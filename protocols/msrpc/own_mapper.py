@@ -13,7 +13,7 @@ from zope.interface import implementer
 from exproxy.actions import Action, Count, Hangup, Record, SetDeadline, ToClient
 from exproxy.events import Began, Data, Deadline, Draining, Eof, Event
 from exproxy.interfaces import IConversation, IService
-from exproxy.model import CLIENT, Destination, Facts
+from exproxy.model import Destination, Facts
 from protocols.msrpc.binding import (
     ACCEPTED,
     BAD_STUB,

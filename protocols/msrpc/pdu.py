@@ -41,7 +41,7 @@ TRAILER = 8
 
 
 class Malformed(Exception):
-    """What came is no DCE/RPC; the text says why. ``pdu``: the header of what it came in, if that is clear."""
+    """What came is no DCE/RPC; the text says why. ``header``: of its PDU, if that is clear."""
 
     def __init__(self, reason: str, header: Header | None = None) -> None:
         super().__init__(reason)

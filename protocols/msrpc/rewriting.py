@@ -14,7 +14,8 @@ from protocols.msrpc.tower import NoTower, Tower, read_tower
 
 @dataclass(frozen=True, slots=True)
 class Rewriting:
-    """How. ``port(tower)``: ours, or None for what we do not serve; ``host``: 4 bytes; ``hide``: leave that out."""
+    """How. ``port(tower)``: ours, or None for what we do not serve, which ``hide`` leaves out; ``host``: 4
+    bytes."""
 
     port: Callable[[Tower], int | None]
     host: bytes
@@ -35,7 +36,9 @@ def rewritten(fragments: Sequence[Pdu], operation: int, wide: bool, how: Rewriti
     if len(entries) == len(answer.entries):
         return put_back(fragments, _patched(stub, entries))
     largest = max(pdu.header.length for pdu in fragments)
-    return cut_anew(fragments[0], write_answer(operation, _without(operation, answer, entries), syntax), largest)
+    return cut_anew(
+        fragments[0], write_answer(operation, _without(operation, answer, entries), syntax), largest
+    )
 
 
 def _moved(entry: Entry, how: Rewriting) -> Entry | None:

@@ -63,15 +63,13 @@ from protocols.msrpc.pdu import (
 )
 
 FIRST_PDU, IDLE, DRAIN = "first-pdu", "idle", "drain"
-# Silence is looked at in parts, so that no timer is set anew with every byte: the limit is met within an eighth.
-PARTS = 8
 # While draining: seconds between two looks at the association.
 LOOK = 1.0
 
 
 @implementer(IConversation)
 class Rpc:
-    """One RPC connection. The parts of :mod:`protocols.msrpc.epm` that differ override the last four methods."""
+    """One RPC connection. What is different in :mod:`protocols.msrpc.epm` overrides the last four methods."""
 
     def __init__(self, service: IService, associations: Associations) -> None:
         self.service = service
@@ -83,8 +81,8 @@ class Rpc:
         self._from_client = Stream(service.limits.pdu, self.reads_whole_call)
         self._from_server = Stream(service.limits.pdu, self.reads_whole_answer)
         self._held = b""
+        self._idle = SetDeadline(IDLE, service.timeouts.idle)
         self._first: Header | None = None
-        self._silent = 0
         self._draining = False
         self._state: Callable[[Event], Iterable[Action]] = self._beginning
 
@@ -148,7 +146,7 @@ class Rpc:
             self._state = self._talking
             held, self._held = self._held, b""
             look = (SetDeadline(DRAIN, LOOK),) if self._draining else ()
-            return (ToBackend(held), self._idle(), *look)
+            return (ToBackend(held), self._idle, *look)
         if isinstance(event, Unavailable):
             return (*self._refusal(event.full), *self._over(""))
         if isinstance(event, Draining):
@@ -158,7 +156,10 @@ class Rpc:
     def _refusal(self, full: bool) -> Iterable[Action]:
         first = self._first
         if first is not None and first.kind == BIND:
-            return (ToClient(nak(first.call, LIMIT_EXCEEDED if full else CONGESTION)), Count("rpc_binds_refused"))
+            return (
+                ToClient(nak(first.call, LIMIT_EXCEEDED if full else CONGESTION)),
+                Count("rpc_binds_refused"),
+            )
         if first is not None and first.kind == REQUEST:
             return (ToClient(fault(first.call, 0, TOO_BUSY)),)
         return ()
@@ -167,8 +168,7 @@ class Rpc:
 
     def _talking(self, event: Event) -> Iterable[Action]:
         if isinstance(event, Data):
-            self._silent = 0
-            return self._read(event)
+            return (self._idle, *self._read(event))
         if isinstance(event, Eof):
             # The server has said all; from a client an answer may still be waited for.
             return self._over("server closed") if event.side is BACKEND else (Close(BACKEND, half=True),)
@@ -245,7 +245,11 @@ class Rpc:
         return (Record(fields), *learnt, *self._let_go(pdu))
 
     def _let_go(self, ack: Pdu) -> Iterable[Action]:
-        if self.service.options.relay != "full" or not self._from_client.between or not self._from_server.between:
+        if (
+            self.service.options.relay != "full"
+            or not self._from_client.between
+            or not self._from_server.between
+        ):
             return ()
         # What passes unread is busy for all that anybody knows.
         self._part()
@@ -281,15 +285,7 @@ class Rpc:
         return (*faults, *self._over(f"server {event.reason}"))
 
     def _waited(self, name: str) -> Iterable[Action]:
-        if name == DRAIN:
-            return self._leave()
-        self._silent += 1
-        if self._silent > PARTS:
-            return self._over("idle")
-        return (self._idle(),)
-
-    def _idle(self) -> SetDeadline:
-        return SetDeadline(IDLE, self.service.timeouts.idle / PARTS)
+        return self._leave() if name == DRAIN else self._over("idle")
 
     def _leave(self) -> Iterable[Action]:
         """While draining: gone as soon as the whole association has nothing to do."""

@@ -29,8 +29,9 @@ class Served:
         self._service = service
 
     def port(self, tower: Tower, server: str, reached: str) -> int | None:
-        """Our port for that tower, which ``server`` gave out to a client that reached the address ``reached``:
-        of the service that names the interface, else of one whose server has that very port; else None."""
+        """Our port for that tower, which ``server`` gave out to a client that reached the address
+        ``reached``: of the service that names the interface, else of one whose server has that very port;
+        else None."""
         if not tower.port:
             return None
         named = [at for at, interfaces in self._rpc() if any(i.uuid == tower.interface for i in interfaces)]

@@ -51,8 +51,7 @@ class Tower:
 
 
 def floors(octets: bytes) -> list[tuple[int, bytes, int, bytes]]:
-    """The floors: protocol, what identifies it (behind the protocol), offset and bytes of the right hand side;
-    raises NoTower."""
+    """The floors: protocol, the rest of the left side, offset and bytes of the right one; raises NoTower."""
     if len(octets) < 2:
         raise NoTower("shorter than its count")
     count = int.from_bytes(octets[:2], "little")
@@ -109,7 +108,9 @@ def _transport(protocol: int, right: bytes) -> str:
     return f"{kind} {''.join(c if c.isprintable() else '?' for c in text)}".rstrip()
 
 
-def tcp_tower(interface: UUID, major: int, minor: int, port: int, host: bytes, transfer: UUID = NDR32) -> bytes:
+def tcp_tower(
+    interface: UUID, major: int, minor: int, port: int, host: bytes, transfer: UUID = NDR32
+) -> bytes:
     """The ncacn_ip_tcp tower of 75 bytes; ``host``: 4 bytes, zeros for any."""
     version = 2 if transfer == NDR32 else 1
     sides = (
