@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 
 from zope.interface import implementer
@@ -11,12 +12,16 @@ from exproxy.interfaces import IBackend, ILease
 from exproxy.model import Key
 from exproxy.ramp import share
 
+# A server's earlier ports that links may still go to; those to still older ones are not used again.
+FORMER_PORTS = 16
+
 
 @implementer(IBackend)
 class Backend:
     """Address, weight, limit, health, the operator's wish, and what it carries.
 
-    ``host`` is None until its name is resolved. ``operator`` is ready, drain or maint. ``limit``
+    ``host`` is None until its name is resolved. One that is made with port 0 is ``located``: its port
+    is learnt from the server, 0 until then, and may change. ``operator`` is ready, drain or maint. ``limit``
     is the most links, None without one. ``links`` counts leases, ``load`` requests in flight, a
     link that has not carried its first one yet counting as one.
     """
@@ -39,6 +44,7 @@ class Backend:
         self.server = server
         self.host = host
         self.port = port
+        self.located = not port
         self.weight = weight
         self.limit = limit
         self.backup = backup
@@ -48,6 +54,7 @@ class Backend:
         self.total = 0
         self.ramping = ramping
         self.leases: dict[Lease, None] = {}
+        self._former: deque[int] = deque(maxlen=FORMER_PORTS)
 
     def __repr__(self) -> str:
         return f"<Backend {self.name} {self.state} links={self.links} load={self.load}>"
@@ -59,18 +66,20 @@ class Backend:
 
     @property
     def state(self) -> str:
-        """A word for people: UP, UP 2/3, DOWN, DRAIN, MAINT, no check, no address."""
+        """A word for people: UP, UP 2/3, DOWN, DRAIN, MAINT, no check, no address, no port."""
         if self.operator == "maint":
             return "MAINT"
         if self.host is None:
             return "no address"
+        if not self.port:
+            return "no port"
         if self.health.up and (self.operator == "drain" or self.health.draining):
             return "DRAIN"
         return self.health.text()
 
     def usable_for_known(self) -> bool:
         """Whether a client that is bound here may come: UP, and ready or drain."""
-        return self.health.up and self.operator != "maint" and self.host is not None
+        return self.health.up and self.operator != "maint" and self._reachable()
 
     @property
     def usable(self) -> bool:
@@ -84,8 +93,26 @@ class Backend:
             and self.health.up
             and not self.health.draining
             and self.weight > 0
-            and self.host is not None
+            and self._reachable()
         )
+
+    def _reachable(self) -> bool:
+        return self.host is not None and self.port != 0
+
+    def found_at(self, port: int) -> None:
+        """A located one is at that port from now on."""
+        if self.port:
+            self._former.append(self.port)
+        self.port = port
+
+    def meets(self, port: int) -> bool:
+        """Whether a link to that port of its server is a link to it: it may have been made before the
+        port changed."""
+        return port == self.port or port in self._former
+
+    def replaces(self, other: Backend) -> bool:
+        """Whether it is the other one, as a new configuration says it: the same port, learnt or not."""
+        return self.located == other.located and (self.located or self.port == other.port)
 
     def full(self) -> bool:
         """Whether its limit is reached."""

@@ -13,6 +13,7 @@ from exproxy.config import Config, Listen, Reaching, ServiceConfig, Target
 from exproxy.errors import ConfigurationError
 from exproxy.health import Health
 from exproxy.interfaces import IMarker, IPersistence, IProtocolFactory
+from exproxy.locating import Locations
 from exproxy.model import Together
 from exproxy.names import is_address
 from exproxy.persistence.companions import Companions
@@ -40,6 +41,8 @@ class Built:
     # Who a pool is for: the service or one of its routes, whose check is asked.
     owners: dict[Pool, Reaching]
     by_listen: dict[Listen, Port]
+    # Of the pools whose servers are asked for their ports.
+    locations: dict[Pool, Locations]
 
     def listening(self, listen: Listen, port: int) -> None:
         """That listening address was given that real port (they differ for port 0)."""
@@ -60,6 +63,7 @@ class Part:
         self.config = config
         self.strategy = strategy
         self.pools: dict[tuple[int, str], tuple[Pool, Target]] = {}
+        self.locations: dict[Pool, Locations] = {}
 
     def behind(self, listen: Listen) -> tuple[Pool, Target]:
         """The pool of that listening address."""
@@ -101,6 +105,7 @@ class Builder:
             tuple(each for part in together for each in part.pools.values()),
             {pool: part.config for part in together for pool, _ in part.pools.values()},
             {listen: _port(config, listen, own, parts) for listen in config.listens},
+            {pool: each for part in together for pool, each in part.locations.items()},
         )
 
     def _part(self, config: Reaching, listens: Iterable[Listen]) -> Part:
@@ -111,7 +116,11 @@ class Builder:
             key = (target.port, target.tls_mode)
             if key not in part.pools:
                 name = f"{config.name}:{target.port}" if several else config.name
-                part.pools[key] = (self._pool(name, config, part.strategy, target), target)
+                pool = self._pool(name, config, part.strategy, target)
+                part.pools[key] = (pool, target)
+                if config.locator is not None:
+                    wait = config.health.timeout
+                    part.locations[pool] = Locations(self._shared.reactor, pool, config.locator, wait)
         return part
 
     def _virtual(self, config: ServiceConfig, own: Part | None, parts: dict[str, Part]) -> VirtualService:
@@ -191,11 +200,11 @@ def _port(config: ServiceConfig, listen: Listen, own: Part | None, parts: dict[s
     routes = {}
     for name, part in parts.items():
         pool, target = part.behind(listen)
-        routes[name] = Reach(pool, target.tls, connect[name])
+        routes[name] = Reach(pool, target.tls, connect[name], part.locations.get(pool))
     if own is None:
         return Port(listen.tls, None, None, routes)
     pool, target = own.behind(listen)
-    return Port(listen.tls, pool, target.tls, routes)
+    return Port(listen.tls, pool, target.tls, routes, own.locations.get(pool))
 
 
 def _distinct_cookies(service: str, parts: Iterable[Part]) -> None:

@@ -226,7 +226,7 @@ class Picking:
 
     def _take(self, backend: Backend, how: Persistence) -> Choice:
         for link in self._links:
-            if link.server == backend.server and link.port == backend.port:
+            if link.server == backend.server and backend.meets(link.port):
                 return Choice(backend, None, how, link)
         return Choice(backend, Lease(backend, self._pool.released), how)
 

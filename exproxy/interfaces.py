@@ -24,7 +24,7 @@ A plugin is made known by one line in ``twisted/plugins/NAME_plugin.py``::
 
     managesieve = Lazy(IProtocolPlugin, "managesieve", "my_package.sieve:plugin")
 
-Optional abilities (ILearner, IMarker) are interfaces of their own, asked for with ``providedBy``.
+Optional abilities (ILearner, IMarker, ILocating) are interfaces of their own, asked for with ``providedBy``.
 Whatever you provide, hold it to its interface in a test: ``verifyObject(IConversation, mine)``.
 """
 
@@ -81,6 +81,14 @@ class IProtocolPlugin(INamed):
         ``service`` provides :class:`IService`. Returns an :class:`IProtocolFactory`: nearly always
         ``SessionFactory(service, MyConversation)`` from :mod:`exproxy.session`.
         """
+
+
+class ILocating(Interface):
+    """Optional for an IProtocolPlugin: the servers themselves are asked for the port of a service."""
+
+    def locator(options: Any) -> ILocator | None:
+        """What to ask a server where no ``backend: {port: …}`` is written; None: nothing, its port is the
+        listening one. ``options`` is an instance of the plugin's model."""
 
 
 class IPersistencePlugin(INamed):
@@ -340,3 +348,11 @@ class ICheck(Interface):
     def dialogue() -> IConversation:
         """A new :class:`IConversation`: it hears Connected(link), Data(BACKEND, …), Eof and Lost, says
         ToBackend and ends with Pass, Drain or Fail. The monitor connects, times out and closes."""
+
+
+class ILocator(ICheck):
+    """The question for the port of a service. It is asked in plain TCP whatever ``tls`` says, before the
+    check while the port is not known, and when the check or a client finds nobody there. Its dialogue
+    ends in Pass(learnt=PORT), an int of 1 to 65535, or in Fail."""
+
+    port = Attribute("int: where the server is asked, for example 135")

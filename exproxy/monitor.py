@@ -12,13 +12,16 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from exproxy import actions
 from exproxy.asking import Asking
 from exproxy.backend import Backend
 from exproxy.interfaces import ICheck
+from exproxy.locating import Locations
 from exproxy.pool import Pool
 from exproxy.settings import HealthSettings
 from exproxy.tls.guard import Guard
@@ -31,6 +34,8 @@ JITTER = 0.05
 class Probe:
     """The questions to one backend of one pool."""
 
+    log = Logger()
+
     def __init__(
         self,
         reactor: Any,
@@ -42,6 +47,7 @@ class Probe:
         dice: random.Random,
         verdict: Callable[[Pool, Backend, actions.Outcome, float], None],
         guard: Guard | None = None,
+        locations: Locations | None = None,
     ) -> None:
         self._reactor = reactor
         self._pool = pool
@@ -52,7 +58,9 @@ class Probe:
         self._dice = dice
         self._verdict = verdict
         self._met = partial(guard.met, backend.name, backend.server) if guard is not None else None
+        self._locations = locations
         self._asking: Asking | None = None
+        self._locating: Deferred[actions.Outcome] | None = None
         self._call: IDelayedCall | None = None
         self._begun = 0.0
 
@@ -70,24 +78,64 @@ class Probe:
         asking, self._asking = self._asking, None
         if asking is not None:
             asking.stop()
+        locating, self._locating = self._locating, None
+        if locating is not None:
+            locating.cancel()
 
     def _ask(self) -> None:
         self._call = None
         self._begun = self._reactor.seconds()
         if self._backend.host is None or self._backend.operator == "maint":
             self._again()
-            return
+        elif self._locations is not None and not self._backend.port:
+            self._locate(self._locations, None)
+        else:
+            self._question(last=self._locations is None)
+
+    def _question(self, *, last: bool) -> None:
+        """The check. Where it is not the ``last`` word of this round, a failure has the port asked for."""
+        host, port = self._backend.host, self._backend.port
+        assert host is not None
         self._asking = Asking(
             self._reactor,
             self._check,
             self._backend.server,
-            (self._backend.host, self._backend.port),
+            (host, port),
             self._client_tls,
             self._settings.timeout,
-            self._answered,
+            self._answered if last else partial(self._unless_elsewhere, port),
             self._met,
         )
         self._asking.start()
+
+    def _unless_elsewhere(self, port: int, outcome: actions.Outcome) -> None:
+        self._asking = None
+        assert self._locations is not None
+        if not isinstance(outcome, actions.Fail):
+            self._answered(outcome)
+        elif self._backend.port != port:
+            # A client has learnt of another one meanwhile.
+            self._question(last=True)
+        else:
+            self._locate(self._locations, outcome)
+
+    def _locate(self, locations: Locations, failed: actions.Fail | None) -> None:
+        """Ask for the port; ``failed`` is what the check met at the one that is known."""
+        port = self._backend.port
+        self._locating = locating = locations.ask(self._backend)
+        locating.addCallback(self._located, port, failed)
+        locating.addErrback(self._mistaken)
+
+    def _located(self, outcome: actions.Outcome, port: int, failed: actions.Fail | None) -> None:
+        self._locating = None
+        if self._backend.port != port:
+            self._question(last=True)
+        else:
+            self._answered(failed or outcome)
+
+    def _mistaken(self, failure: Failure) -> None:
+        if not isinstance(failure.value, CancelledError):
+            self.log.failure("{backend} could not be asked", failure, backend=self._backend.name)
 
     def _answered(self, outcome: actions.Outcome) -> None:
         self._asking = None
@@ -119,14 +167,26 @@ class Monitor:
         settings: HealthSettings,
         client_tls: Callable[[str], Any] | None,
         guard: Guard | None = None,
+        locations: Locations | None = None,
     ) -> None:
         """Begin with every backend of a pool. ``client_tls(server)``: the TLS its check speaks, or None.
-        ``guard`` looks at the certificates that the backends show."""
+        ``guard`` looks at the certificates that the backends show; ``locations``: where their ports are
+        learnt, None where they are configured."""
         for backend in pool.backends:
             tls = partial(client_tls, backend.server) if client_tls is not None else None
-            self._probes.append(
-                Probe(self._reactor, pool, backend, check, tls, settings, self._dice, self._judge, guard)
+            probe = Probe(
+                self._reactor,
+                pool,
+                backend,
+                check,
+                tls,
+                settings,
+                self._dice,
+                self._judge,
+                guard,
+                locations,
             )
+            self._probes.append(probe)
 
     def start(self) -> None:
         """Begin to ask."""

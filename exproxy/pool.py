@@ -126,7 +126,7 @@ class Pool:
         """See IPool. A pinned link serves as long as it lives, whatever its server's health."""
         if pinned is not None:
             backend = self.find(pinned.server)
-            if backend is None or pinned not in links or backend.port != pinned.port:
+            if backend is None or pinned not in links or not backend.meets(pinned.port):
                 raise NoBackend(f"the client is pinned to {pinned.server}, which is not here")
             return Choice(backend, None, Persistence.HIT, pinned)
         picking = Picking(self, facts, avoiding, links)
@@ -288,6 +288,11 @@ class Pool:
         self._waiting.changed()
         return text
 
+    def located(self, backend: Backend, port: int) -> None:
+        """The port of ``backend`` was learnt."""
+        backend.found_at(port)
+        self._waiting.changed()
+
     def operate(self, server: str, state: str) -> None:
         """The operator's wish for a server: ready, drain or maint. One that comes back from maint is
         taken for UP until its first check."""
@@ -304,14 +309,14 @@ class Pool:
     def replace_backends(self, backends: Sequence[Backend]) -> tuple[list[Backend], list[Backend]]:
         """Have these from now on: (those that are new, those that are gone).
 
-        A server that stays (same name and port) keeps its Backend, with counts, health and the
-        operator's wish; a new one ramps. Links to those that are gone live on.
+        A server that stays (same name, and same port where it is not learnt) keeps its Backend, with
+        counts, health and the operator's wish; a new one ramps. Links to those that are gone live on.
         """
         kept: list[Backend] = []
         new: list[Backend] = []
         for backend in backends:
             old = self.find(backend.server)
-            if old is not None and old.port == backend.port:
+            if old is not None and backend.replaces(old):
                 old.become(backend)
                 kept.append(old)
             else:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from pydantic import BaseModel
 from zope.interface import implementer
 
-from exproxy.interfaces import IConversation, IProtocolFactory, IProtocolPlugin, IService
+from exproxy.interfaces import IConversation, ILocating, ILocator, IProtocolFactory, IProtocolPlugin, IService
 from exproxy.plugins import NoOptions
 
 
-@implementer(IProtocolPlugin)
+@implementer(IProtocolPlugin, ILocating)
 @dataclass(frozen=True)
 class Protocol:
     """An IProtocolPlugin: see there for what each field means.
 
     ``conversation(service)`` makes the conversation of one client; it is called for each of them.
+    ``locate(options)`` is ILocating's locator.
     """
 
     name: str
@@ -28,6 +30,11 @@ class Protocol:
     gives: tuple[type, ...] = ()
     defaults: Mapping[str, object] = field(default_factory=dict)
     options: type[BaseModel] = NoOptions
+    locate: Callable[[Any], ILocator | None] = lambda options: None
+
+    def locator(self, options: Any) -> ILocator | None:
+        """See ILocating."""
+        return self.locate(options)
 
     def factory(self, service: IService) -> IProtocolFactory:
         """See IProtocolPlugin."""

@@ -153,7 +153,7 @@ class ExproxyService(Service):
             else:
                 # A pass-through port has no options of ours; what is behind it is asked unverified.
                 client_tls = partial(built.service.client_tls, options or UNVERIFIED)
-            self.monitor.watch(pool, check, owner.health, client_tls, watched)
+            self.monitor.watch(pool, check, owner.health, client_tls, watched, built.locations.get(pool))
             if options is not None and not options.verified:
                 self.log.warn(
                     "{pool} does NOT verify its servers' certificates (verify: none): whoever can take a "

@@ -13,8 +13,10 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from exproxy.access_log import AccessLog
+from exproxy.backend import Backend
 from exproxy.connect import connect
 from exproxy.interfaces import IBackend, IMarker, IPersistence, IService
+from exproxy.locating import Locations
 from exproxy.model import Listening, TLSOptions
 from exproxy.pool import Pool
 from exproxy.relay import Sweep
@@ -33,11 +35,15 @@ REFUSAL_LINES = 6
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """A route's pool on one listening port, and how it is reached; ``connect`` is seconds."""
+    """A route's pool on one listening port, and how it is reached; ``connect`` is seconds.
+
+    ``locations``: where its servers' ports are learnt, None where they are configured.
+    """
 
     pool: Pool
     backend_tls: TLSOptions | None
     connect: float
+    locations: Locations | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,7 @@ class Port:
     pool: Pool | None
     backend_tls: TLSOptions | None = None
     routes: Mapping[str, Reach] = field(default_factory=dict)
+    locations: Locations | None = None
 
     def reach(self, pool: Pool) -> Reach | None:
         """How a route's pool is reached; None for the service's own."""
@@ -220,16 +227,24 @@ class VirtualService:
         """A Deferred of a wire to that backend, its TLS handshake done where it speaks TLS."""
         behind = self.ports[port]
         reach = behind.reach(pool)
-        options = behind.backend_tls if reach is None else reach.backend_tls
-        return connect(
-            self.reactor,
-            backend.host,
-            backend.port,
-            timeout=self.timeouts.connect if reach is None else reach.connect,
-            tls=self.client_tls(options, backend.server) if options is not None else None,
-            handshake=self.timeouts.tls_handshake,
-            tcp=self._tcp,
-        )
+        way = behind if reach is None else reach
+        options, locations = way.backend_tls, way.locations
+
+        def attempt() -> Deferred[Wire]:
+            return connect(
+                self.reactor,
+                backend.host,
+                backend.port,
+                timeout=self.timeouts.connect if reach is None else reach.connect,
+                tls=self.client_tls(options, backend.server) if options is not None else None,
+                handshake=self.timeouts.tls_handshake,
+                tcp=self._tcp,
+            )
+
+        if locations is None:
+            return attempt()
+        assert isinstance(backend, Backend)
+        return locations.connect(backend, attempt)
 
     def client_tls(self, options: TLSOptions, server: str) -> ClientTLS:
         """How to speak TLS to that server; kept, since a context is dear."""

@@ -58,6 +58,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "names",
         "monitor",
         "asking",
+        "locating",
         "checks",
         "tls",
         "access_log",

@@ -12,7 +12,9 @@ from exproxy.config.errors import Where
 from exproxy.config.layers import Layers, said
 from exproxy.config.listens import Placed
 from exproxy.config.resolved import BackendConfig
+from exproxy.interfaces import ILocating, ILocator
 from exproxy.model import TLSOptions
+from exproxy.plugins import Selected
 from exproxy.tls.material import Unfit
 
 
@@ -72,12 +74,27 @@ def _where(layers: Layers, key: str) -> Where:
     return layers.layers[-1].where
 
 
-def agree(document: Document, layers: Layers, config: BackendConfig, addresses: Sequence[Placed]) -> None:
-    """Tell where the backend's TLS and that of the listening ports cannot both be."""
+def locator(protocol: Selected[Any] | None, config: BackendConfig) -> ILocator | None:
+    """What the servers are asked for their ports: nothing where the port is written, or nobody knows how."""
+    if protocol is None or config.port is not None or not ILocating.providedBy(protocol.plugin):
+        return None
+    found: ILocator | None = protocol.plugin.locator(protocol.options)
+    return found
+
+
+def agree(
+    document: Document,
+    layers: Layers,
+    config: BackendConfig,
+    addresses: Sequence[Placed],
+    located: bool = False,
+) -> None:
+    """Tell where the backend's TLS and that of the listening ports cannot both be. ``located``: the
+    servers are asked for their ports."""
     mode, at = config.tls_mode, _where(layers, "mode")
     for one in addresses:
         port, listening = one.listen.port, one.listen.tls
-        if port == 0 and config.port is None:
+        if port == 0 and config.port is None and not located:
             document.error(
                 one.where, "listens on any free port, so `backend: {port: …}` must say the servers' port"
             )

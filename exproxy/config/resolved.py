@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from exproxy.config.errors import Problem
+from exproxy.interfaces import ILocator
 from exproxy.model import ServerTLSOptions, TLSOptions
 from exproxy.plugins import Selected
 from exproxy.routes import Answer, Route
@@ -76,8 +77,8 @@ class BackendConfig:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a listening port leads to on each server. ``tls`` is there for ``implicit`` only;
-    ``passthrough`` says that the servers speak TLS with the clients themselves."""
+    """What a listening port leads to on each server. ``port`` 0: it is learnt from the server. ``tls`` is
+    there for ``implicit`` only; ``passthrough``: the servers speak TLS with the clients themselves."""
 
     port: int
     tls_mode: TlsMode
@@ -87,7 +88,8 @@ class Target:
 class Reaching:
     """What a service and a route have in common: servers, and the ways to choose among them.
 
-    ``name`` is ``service`` or ``service/route``.
+    ``name`` is ``service`` or ``service/route``. ``locator`` is what the servers are asked for their
+    ports; None where these are configured.
     """
 
     __slots__ = ()
@@ -103,11 +105,14 @@ class Reaching:
     slow_ramp: float
     when_full: WhenFull
     on_down: Literal["keep", "cut"]
+    locator: ILocator | None
 
     def target(self, listen: Listen) -> Target:
         """Where clients of that listening port go: the port and TLS of its pool."""
         backend = self.backend
         port = listen.port if backend.port is None else backend.port
+        if self.locator is not None:
+            port = 0
         mode: TlsMode = listen.tls if backend.tls_mode == "follow" else backend.tls_mode
         return Target(port, mode, backend.tls if mode == "implicit" else None)
 
@@ -130,6 +135,7 @@ class RouteConfig(Reaching):
     slow_ramp: float
     when_full: WhenFull
     on_down: Literal["keep", "cut"]
+    locator: ILocator | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +172,7 @@ class ServiceConfig(Reaching):
     tls: ServerTLSOptions = field(default_factory=ServerTLSOptions)
     hsts: bytes | None = None
     extended_protection: Policy = "off"
+    locator: ILocator | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from exproxy.config import grammar, membership
 from exproxy.config.answers import answer
-from exproxy.config.backends import agree, backend
+from exproxy.config.backends import agree, backend, locator
 from exproxy.config.context import Context
 from exproxy.config.errors import Where
 from exproxy.config.fitting import fitting, health
@@ -99,7 +99,8 @@ def _draft(
     group, group_where = selection.group(stack)
     own = backend(document, stack, context.made_by_lab)
     if said is None:
-        agree(document, stack, own, [one for one in addresses if section.backend is not None])
+        ports = [one for one in addresses if section.backend is not None]
+        agree(document, stack, own, ports, locator(protocol, own) is not None)
         if section.health is not None:
             health(context, stack)
         if section.persistence is not None and protocol is not None:
@@ -163,6 +164,7 @@ def route(one: RouteDraft, protocol: Selected[Any]) -> RouteConfig:
         slow_ramp=SLOW_RAMP if ramp is None else ramp,
         when_full=full or WhenFull(),
         on_down=down or "keep",
+        locator=locator(protocol, one.backend),
     )
 
 

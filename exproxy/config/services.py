@@ -7,7 +7,7 @@ from typing import Any
 
 from exproxy.config import membership
 from exproxy.config.answers import answer
-from exproxy.config.backends import agree, backend
+from exproxy.config.backends import agree, backend, locator
 from exproxy.config.certificates import certificates
 from exproxy.config.context import Context
 from exproxy.config.errors import Where
@@ -78,7 +78,7 @@ def service(context: Context, name: str, section: ServiceSection) -> Service:
     config = backend(document, stack, context.made_by_lab)
     said = answer(document, section, where)
     if said is None:
-        agree(document, stack, config, addresses)
+        agree(document, stack, config, addresses, locator(protocol, config) is not None)
     health(context, stack)
     _certificate_used(context, stack, addresses)
     tls = front_tls(document, stack, addresses)
@@ -157,6 +157,7 @@ def finished(context: Context, one: Service) -> ServiceConfig:
         name_ttl=_or(stack.pick("name_ttl"), NAME_TTL),
         answer=one.answer,
         routes=tuple(route(each, one.protocol) for each in one.routes),
+        locator=locator(one.protocol, one.backend),
     )
 
 

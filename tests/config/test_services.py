@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from exproxy.config import BackendConfig
+from typing import Any
+
+from pydantic import BaseModel
+
+from exproxy.config import BackendConfig, Target
 from exproxy.interfaces import IProtocolPlugin
 from exproxy.model import TLSOptions
+from exproxy.protocol import Protocol as Record
 from exproxy.settings import HealthSettings, Limits, Networks, TcpOptions, Timeouts, WhenFull
 from tests.config.fakes import Protocol
 from tests.config.reading import SERVERS, ReadingTestCase
+
+
+class Mapped(BaseModel):
+    """Options of a protocol that may ask for ports."""
+
+    mapper: int | None = None
 
 
 class DefaultsTests(ReadingTestCase):
@@ -268,3 +279,41 @@ class BackendTests(ReadingTestCase):
             found = self.wrong(text)
             self.assertEqual(len(found), 1, found)
             self.assertIn(word, found[0])
+
+
+class LocatorTests(ReadingTestCase):
+    """Servers that are asked for their ports: a protocol that knows how, for some of its options."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.asked: list[Any] = []
+        record = Record("map", "", Any, options=Mapped, locate=lambda o: self.asked.append(o) or o.mapper)
+        self.map = (IProtocolPlugin, record)
+
+    def test_located(self) -> None:
+        """Where the protocol knows what to ask, all listening ports lead to ports that are learnt."""
+        service = self.service("{protocol: {map: {mapper: 135}}, listen: [6001, 0, 6002]}", self.map)
+        self.assertEqual(service.locator, 135)
+        self.assertEqual({service.target(each) for each in service.listens}, {Target(0, "none", None)})
+
+    def test_port_written(self) -> None:
+        """A port that is written is not asked for, whoever writes it."""
+        text = "{protocol: {map: {mapper: 135}}, listen: [6001, 0], backend: {port: 6001}}"
+        service = self.service(text, self.map)
+        self.assertEqual((service.locator, service.target(service.listens[1]).port), (None, 6001))
+        config = self.config(
+            f"""\
+            {SERVERS}
+            defaults: {{backend: {{port: 6001}}}}
+            services: {{s: {{protocol: {{map: {{mapper: 135}}}}, listen: 6001}}}}
+            """,
+            self.map,
+        )
+        self.assertEqual((config.services["s"].locator, self.asked), (None, []))
+
+    def test_nothing_to_ask(self) -> None:
+        """With options that need no question it is the listening port, and 0 is none."""
+        service = self.service("{protocol: map, listen: 6001}", self.map)
+        self.assertEqual((service.locator, service.target(service.listens[0]).port), (None, 6001))
+        [wrong] = self.wrong("{protocol: map, listen: 0}", self.map)
+        self.assertIn("listens on any free port", wrong)
