@@ -28,6 +28,7 @@ super_http = Lazy(IPersistencePlugin, "super-http", "protocols.http.super_http:p
 cookie = Lazy(IPersistencePlugin, "cookie", "protocols.http.cookie:plugin")
 server_cookie = Lazy(IPersistencePlugin, "server-cookie", "protocols.http.server_cookie:plugin")
 header = Lazy(IPersistencePlugin, "header", "protocols.http.header:plugin")
+rpc_association = Lazy(IPersistencePlugin, "rpc-association", "protocols.msrpc.association:plugin")
 tls_session = Lazy(IPersistencePlugin, "tls-session", "protocols.tls_session:plugin")
 
 round_robin = Lazy(ISchedulingPlugin, "round-robin", "exproxy.scheduling:round_robin")
@@ -41,3 +42,5 @@ http_check = Lazy(ICheckPlugin, "http", "protocols.http.check:plugin")
 smtp_check = Lazy(ICheckPlugin, "smtp", "protocols.mail.smtp_check:plugin")
 imap_check = Lazy(ICheckPlugin, "imap", "protocols.mail.imap_check:plugin")
 pop_check = Lazy(ICheckPlugin, "pop", "protocols.mail.pop_check:plugin")
+rpc_check = Lazy(ICheckPlugin, "rpc", "protocols.msrpc.check:rpc")
+epm_check = Lazy(ICheckPlugin, "epm", "protocols.msrpc.check:epm")
