@@ -147,9 +147,10 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """One more of that name in the service's counts (``logins_done``); names are snake_case."""
+    """So many more of that name in the service's counts (``logins_done``); names are snake_case."""
 
     name: str
+    times: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ A plugin is made known by one line in ``twisted/plugins/NAME_plugin.py``::
 
     managesieve = Lazy(IProtocolPlugin, "managesieve", "my_package.sieve:plugin")
 
-Optional abilities (ILearner, IMarker, ILocating) are interfaces of their own, asked for with ``providedBy``.
+Optional abilities (ILearner, IMarker, IDefaulting, ILocating) are interfaces of their own, asked for with ``providedBy``.
 Whatever you provide, hold it to its interface in a test: ``verifyObject(IConversation, mine)``.
 """
 
@@ -72,7 +72,7 @@ class IProtocolPlugin(INamed):
     )
     defaults = Attribute(
         "dict[str, object]: a service's settings where the configuration is silent, as they would stand in the "
-        "file, e.g. {'check': 'imap', 'timeouts': {'idle': '31m'}}"
+        "file, e.g. {'check': 'imap', 'timeouts': {'idle': '31m'}}. What depends on the options is IDefaulting's"
     )
 
     def factory(service: IService) -> IProtocolFactory:
@@ -81,6 +81,14 @@ class IProtocolPlugin(INamed):
         ``service`` provides :class:`IService`. Returns an :class:`IProtocolFactory`: nearly always
         ``SessionFactory(service, MyConversation)`` from :mod:`exproxy.session`.
         """
+
+
+class IDefaulting(Interface):
+    """Optional for an IProtocolPlugin: defaults that depend on its options."""
+
+    def defaults_of(options: Any) -> Mapping[str, object]:
+        """What is merged over ``defaults``, key by key at the top level; {} changes nothing. ``options``
+        is an instance of the plugin's model."""
 
 
 class ILocating(Interface):

@@ -175,8 +175,8 @@ def record(session: Session, action: actions.Record) -> None:
 
 
 def count(session: Session, action: actions.Count) -> None:
-    """One more of that name."""
-    session.service.counts[action.name] += 1
+    """So many more of that name."""
+    session.service.counts[action.name] += action.times
 
 
 def close(session: Session, action: actions.Close) -> None:

@@ -9,17 +9,26 @@ from typing import Any
 from pydantic import BaseModel
 from zope.interface import implementer
 
-from exproxy.interfaces import IConversation, ILocating, ILocator, IProtocolFactory, IProtocolPlugin, IService
+from exproxy.interfaces import (
+    IConversation,
+    IDefaulting,
+    ILocating,
+    ILocator,
+    IProtocolFactory,
+    IProtocolPlugin,
+    IService,
+)
 from exproxy.plugins import NoOptions
 
 
-@implementer(IProtocolPlugin, ILocating)
+@implementer(IProtocolPlugin, IDefaulting, ILocating)
 @dataclass(frozen=True)
 class Protocol:
     """An IProtocolPlugin: see there for what each field means.
 
     ``conversation(service)`` makes the conversation of one client; it is called for each of them.
-    ``locate(options)`` is ILocating's locator.
+    ``locate(options)`` is ILocating's locator; ``defaults_for(options)``, where it is there, gives
+    IDefaulting's.
     """
 
     name: str
@@ -31,6 +40,11 @@ class Protocol:
     defaults: Mapping[str, object] = field(default_factory=dict)
     options: type[BaseModel] = NoOptions
     locate: Callable[[Any], ILocator | None] = lambda options: None
+    defaults_for: Callable[[Any], Mapping[str, object]] | None = None
+
+    def defaults_of(self, options: Any) -> Mapping[str, object]:
+        """See IDefaulting."""
+        return self.defaults_for(options) if self.defaults_for is not None else {}
 
     def locator(self, options: Any) -> ILocator | None:
         """See ILocating."""

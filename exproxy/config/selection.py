@@ -11,7 +11,13 @@ from exproxy.config.layers import Layers
 from exproxy.config.models import SettingsSection
 from exproxy.config.validation import validate
 from exproxy.errors import ConfigurationError
-from exproxy.interfaces import ICheckPlugin, IPersistencePlugin, IProtocolPlugin, ISchedulingPlugin
+from exproxy.interfaces import (
+    ICheckPlugin,
+    IDefaulting,
+    IPersistencePlugin,
+    IProtocolPlugin,
+    ISchedulingPlugin,
+)
 from exproxy.model import Destination, Source
 from exproxy.plugins import Catalogue, Selected
 
@@ -42,7 +48,10 @@ class Selection:
         if protocol is None:
             return None
         before = len(self._document.problems)
-        section = validate(self._document, where, SettingsSection, dict(protocol.plugin.defaults))
+        defaults = dict(protocol.plugin.defaults)
+        if IDefaulting.providedBy(protocol.plugin):
+            defaults.update(protocol.plugin.defaults_of(protocol.options))
+        section = validate(self._document, where, SettingsSection, defaults)
         if len(self._document.problems) > before:
             text = self._document.problems[before].message
             del self._document.problems[before:]

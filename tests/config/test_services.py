@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from pydantic import BaseModel
+from zope.interface.verify import verifyObject
 
 from exproxy.config import BackendConfig, Target
-from exproxy.interfaces import IProtocolPlugin
+from exproxy.interfaces import IDefaulting, IProtocolPlugin
 from exproxy.model import TLSOptions
+from exproxy.plugins import NoOptions
 from exproxy.protocol import Protocol as Record
 from exproxy.settings import HealthSettings, Limits, Networks, TcpOptions, Timeouts, WhenFull
 from tests.config.fakes import Protocol
@@ -279,6 +281,45 @@ class BackendTests(ReadingTestCase):
             found = self.wrong(text)
             self.assertEqual(len(found), 1, found)
             self.assertIn(word, found[0])
+
+
+class DefaultsOfOptionsTests(ReadingTestCase):
+    """A protocol whose defaults depend on its options."""
+
+    def setUp(self) -> None:
+        super().setUp()
+
+        def defaults(options: Mapped) -> dict[str, object]:
+            return {"check": "imap", "timeouts": {"idle": "1h"}} if options.mapper else {}
+
+        silent = {"check": "smtp", "on-down": "cut", "timeouts": {"connect": "1s"}}
+        record = Record("map", "", Any, options=Mapped, defaults=silent, defaults_for=defaults)
+        self.map = (IProtocolPlugin, record)
+
+    def test_merged(self) -> None:
+        """They stand over the other defaults, each key as a whole; the file is stronger than both."""
+        service = self.service("{protocol: {map: {mapper: 135}}, listen: 6001}", self.map)
+        self.assertEqual((service.check.name, service.on_down), ("imap", "cut"))
+        self.assertEqual(service.timeouts, Timeouts(idle=3600.0))
+        service = self.service("{protocol: {map: {mapper: 135}}, listen: 6001, check: connect}", self.map)
+        self.assertEqual(service.check.name, "connect")
+
+    def test_nothing(self) -> None:
+        """Where the options mean nothing the others hold."""
+        service = self.service("{protocol: map, listen: 6001}", self.map)
+        self.assertEqual((service.check.name, service.timeouts), ("smtp", Timeouts(connect=1.0)))
+
+    def test_interface(self) -> None:
+        """A Protocol has none but where it is given some."""
+        plain = Record("x", "", Any)
+        self.assertTrue(verifyObject(IDefaulting, plain))
+        self.assertEqual(plain.defaults_of(NoOptions()), {})
+
+    def test_wrong(self) -> None:
+        """What is wrong with them is told as the plugin's own mistake."""
+        record = Record("odd", "", Any, defaults_for=lambda options: {"timeouts": {"idel": "5s"}})
+        [wrong] = self.wrong("{protocol: odd, listen: 25}", (IProtocolPlugin, record))
+        self.assertIn("the plugin's own defaults are wrong", wrong)
 
 
 class LocatorTests(ReadingTestCase):

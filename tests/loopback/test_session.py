@@ -37,6 +37,19 @@ class SessionTests(TestCase):
         self.assertEqual((record["bytes_in"], record["bytes_out"]), (2, 14))
         self.assertEqual(record["reason"], "client closed")
 
+    async def test_counts(self) -> None:
+        """A conversation counts one, or several at once, in its service's counts."""
+
+        class Counting(ServerFirst):
+            def handle(self, event: events.Event) -> Iterable[actions.Action]:
+                counted = [actions.Count("calls"), actions.Count("calls", 3), actions.Count("binds")]
+                return [*(counted if isinstance(event, events.Began) else ()), *super().handle(event)]
+
+        world = World(self, Counting, [Server("a", b"a")])
+        client = await world.client()
+        await client.until(lambda: client.data == b"a")
+        self.assertEqual(world.service.counts, {"calls": 4, "binds": 1})
+
     async def test_round_robin(self) -> None:
         """Clients go from server to server."""
         world = World(self, ServerFirst, [Server("a", b"a"), Server("b", b"b")])
