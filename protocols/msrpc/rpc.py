@@ -84,6 +84,7 @@ class Rpc:
         self._idle = SetDeadline(IDLE, service.timeouts.idle)
         self._first: Header | None = None
         self._draining = False
+        self._lets_go = isinstance(service.options, RpcOptions) and service.options.relay == "full"
         self._state: Callable[[Event], Iterable[Action]] = self._beginning
 
     def __repr__(self) -> str:
@@ -245,11 +246,7 @@ class Rpc:
         return (Record(fields), *learnt, *self._let_go(pdu))
 
     def _let_go(self, ack: Pdu) -> Iterable[Action]:
-        if (
-            self.service.options.relay != "full"
-            or not self._from_client.between
-            or not self._from_server.between
-        ):
+        if not (self._lets_go and self._from_client.between and self._from_server.between):
             return ()
         # What passes unread is busy for all that anybody knows.
         self._part()
