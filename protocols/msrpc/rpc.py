@@ -84,6 +84,7 @@ class Rpc:
         self._idle = SetDeadline(IDLE, service.timeouts.idle)
         self._first: Header | None = None
         self._draining = False
+        self._half = False
         self._lets_go = isinstance(service.options, RpcOptions) and service.options.relay == "full"
         self._state: Callable[[Event], Iterable[Action]] = self._beginning
 
@@ -171,8 +172,7 @@ class Rpc:
         if isinstance(event, Data):
             return (self._idle, *self._read(event))
         if isinstance(event, Eof):
-            # The server has said all; from a client an answer may still be waited for.
-            return self._over("server closed") if event.side is BACKEND else (Close(BACKEND, half=True),)
+            return self._ended(event)
         if isinstance(event, Lost):
             return self._lost(event)
         if isinstance(event, Deadline):
@@ -181,6 +181,13 @@ class Rpc:
             self._draining = True
             return self._leave()
         return ()
+
+    def _ended(self, event: Eof) -> Iterable[Action]:
+        if event.side is BACKEND:
+            return self._over("client closed" if self._half else "server closed")
+        # The client has said all, and may still wait for an answer.
+        self._half = True
+        return (Close(BACKEND, half=True),)
 
     def _read(self, event: Data) -> Iterable[Action]:
         try:
