@@ -29,17 +29,16 @@ class RoamingCase(BalancedCase):
 
     def sealed(self) -> str:
         """The server that a new impacket meets, in a conversation that nobody can read."""
-        samr = self.samr()
-        try:
-            return self.named(samr)
-        finally:
-            samr.close()
+        return self.named(self.samr())
 
-    def samr(self) -> Samr:
-        """impacket, logged in to SAMR where the endpoint mapper says."""
-        binding = self.site.clients.hept_map(PROXY)
-        self.assertEqual(binding, _BINDING)
-        return self.site.clients.samr(binding)
+    def samr(self, binding: str = "") -> Samr:
+        """impacket, logged in to SAMR where the endpoint mapper says, unless it knows already."""
+        if not binding:
+            binding = self.site.clients.hept_map(PROXY)
+            self.assertEqual(binding, _BINDING)
+        samr = self.site.clients.samr(binding)
+        self.addCleanup(samr.close)
+        return samr
 
     def named(self, samr: Samr) -> str:
         """The server by its list of users, which is whole."""
@@ -75,8 +74,6 @@ class DynamicPortTests(RoamingCase):
         names = [self.named(samr) for samr in sessions]
         self.assertEqual(set(names), NAMES)
         self.assertEqual([self.named(samr) for samr in sessions], names)
-        for samr in sessions:
-            samr.close()
 
     def test_servers_restart_at_other_ports(self) -> None:
         """Clients go on by the same port, and meet both servers again."""
@@ -121,11 +118,9 @@ class AskedAgainTests(RoamingCase):
 
     def test_the_fixed_port_alone(self) -> None:
         """A client that never asks the endpoint mapper, before any check, gets there too."""
-        samr = self.site.clients.samr(_BINDING)
-        self.assertEqual(self.named(samr), "ex1")
+        self.assertEqual(self.named(self.samr(_BINDING)), "ex1")
         self.site.roaming["ex1"].move()
-        samr.close()
-        self.assertEqual(self.named(self.site.clients.samr(_BINDING)), "ex1")
+        self.assertEqual(self.named(self.samr(_BINDING)), "ex1")
 
 
 class AssociationTests(RoamingCase):
@@ -220,4 +215,4 @@ class ByAddressTests(RoamingCase):
             self.site.clients.samr(_BINDING)
         self.site.roaming["ex1"].start()
         self.exproxy.await_log("Server samr/ex1 is UP")
-        self.assertEqual(self.named(self.site.clients.samr(_BINDING)), "ex1")
+        self.assertEqual(self.named(self.samr(_BINDING)), "ex1")

@@ -6,7 +6,7 @@ import re
 import sys
 
 from tests.peers.kit import pdus
-from tests.peers.kit.balanced import HEAD, NAMES, BalancedCase, epm, rpc
+from tests.peers.kit.balanced import NAMES, BalancedCase, epm, rpc
 from tests.peers.kit.interfaces import EMSMDB, NSPI, RFRI, WKSSVC, Interface
 from tests.peers.kit.mapper import ROOT_USER
 from tests.peers.kit.ndr64 import Ndr64Mapper, ept_map
@@ -223,7 +223,7 @@ class OwnAnswerTests(ExchangeCase):
             done = self.site.clients.smbtorture(f"ncacn_ip_tcp:{PROXY}[135{option}]", *EPMAPPER, user="%")
             self.assertEqual((done.code, done.out.count("success: ")), (0, len(EPMAPPER)), done)
 
-    def test_stub_only(self) -> None:
+    def test_another_interface(self) -> None:
         """What is asked of it and is no endpoint mapper's is refused in the protocol."""
         with self.client(135) as client:
             told = pdus.results(client.bind(WKSSVC))
@@ -234,7 +234,6 @@ class Ndr64Tests(BalancedCase):
     """Mappers that speak NDR64 with those who want it."""
 
     needs = ("scapy",)
-    head = HEAD
     services = epm(_OWN) + rpc("store", _STORE, "emsmdb", _OWN)
 
     def prepare(self) -> None:
