@@ -104,8 +104,8 @@ class Ndr64Tests(PeerCase):
     def test_both_layouts(self) -> None:
         """Its own client gets the same answer with 32 and with 64 bits."""
         Ndr64Mapper(self.site, self.site.places["ex1"], emsmdb=7101).start()
-        for size in (32, 64):
-            self.assertEqual(ept_map(self.site, EX1, EMSMDB, size=size), [(EX1, 7101)])
+        towers = ept_map(self.site, EMSMDB, (EX1, 32, "little"), (EX1, 64, "little"))
+        self.assertEqual(towers, [[(EX1, 7101)]] * 2)
 
 
 class RoamingTests(PeerCase):

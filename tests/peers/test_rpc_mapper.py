@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-import sys
+import sysconfig
+from pathlib import Path
 
 from tests.peers.kit import pdus
 from tests.peers.kit.balanced import NAMES, BalancedCase, epm, rpc
@@ -71,10 +72,9 @@ class AnswerTests(ExchangeCase):
 
     def test_the_address_that_was_reached(self) -> None:
         """The tower's address is the one that the client asked, in both byte orders."""
-        for address in (PROXY, "127.0.0.2"):
-            for order in ("little", "big"):
-                towers = ept_map(self.site, address, EMSMDB, size=32, order=order)
-                self.assertEqual(towers, [(address, _STORE)])
+        asked = [(address, 32, order) for address in (PROXY, "127.0.0.2") for order in ("little", "big")]
+        towers = ept_map(self.site, EMSMDB, *asked)
+        self.assertEqual(towers, [[(address, _STORE)] for address, _, _ in asked])
 
     def test_lookup(self) -> None:
         """The list in several fragments: ours are rewritten, the others stay as the server said."""
@@ -99,7 +99,7 @@ class AnswerTests(ExchangeCase):
     def test_asked_by_hand(self) -> None:
         """`exproxyctl epm` prints a server's interfaces by Exchange's names, with its ports."""
         for address, ports in ((SERVERS["ex1"], _PORTS["ex1"]), (PROXY, (_STORE, _BOOK))):
-            argv = [sys.executable, "-m", "exproxy.ctl", "epm", address]
+            argv = [str(Path(sysconfig.get_path("scripts"), "exproxyctl")), "epm", address]
             done = self.site.namespace.run(argv)
             self.assertEqual(done.code, 0, done)
             for name, port in (("emsmdb", ports[0]), ("nspi", ports[1]), ("rfri", ports[1])):
@@ -190,7 +190,7 @@ class AdvertisedTests(ExchangeCase):
 
     def test_advertised(self) -> None:
         """The towers have that address."""
-        self.assertEqual(ept_map(self.site, PROXY, EMSMDB, size=32), [("192.0.2.7", _STORE)])
+        self.assertEqual(ept_map(self.site, EMSMDB, (PROXY, 32, "little")), [[("192.0.2.7", _STORE)]])
 
 
 class OwnAnswerTests(ExchangeCase):
@@ -211,8 +211,8 @@ class OwnAnswerTests(ExchangeCase):
         for interface, port in ((EMSMDB, _STORE), (NSPI, _BOOK), (RFRI, _BOOK)):
             self.assertEqual(self.mapped(interface), f"ncacn_ip_tcp:{PROXY}[{port}]")
             self.assertEqual(self.whom(port, interface), NAMES)
-        for order in ("little", "big"):
-            self.assertEqual(ept_map(self.site, PROXY, EMSMDB, size=32, order=order), [(PROXY, _STORE)])
+        towers = ept_map(self.site, EMSMDB, (PROXY, 32, "little"), (PROXY, 32, "big"))
+        self.assertEqual(towers, [[(PROXY, _STORE)]] * 2)
         self.assertIn(f"ncacn_ip_tcp:{PROXY}[{_STORE},abstract_syntax={EMSMDB[0].lower()}", self.lookup())
         with self.assertRaisesRegex(Exception, "ept_s_not_registered"):
             self.mapped(WKSSVC)
@@ -249,6 +249,6 @@ class Ndr64Tests(BalancedCase):
 
     def test_both_layouts(self) -> None:
         """The towers are rewritten in either, and the servers' ports are learnt."""
-        for size in (64, 32, 64, 32):
-            self.assertEqual(ept_map(self.site, PROXY, EMSMDB, size=size), [(PROXY, _STORE)])
+        towers = ept_map(self.site, EMSMDB, *((PROXY, size, "little") for size in (64, 32, 64, 32)))
+        self.assertEqual(towers, [[(PROXY, _STORE)]] * 4)
         self.assertEqual(self.whom(_STORE, EMSMDB), NAMES)

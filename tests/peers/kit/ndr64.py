@@ -29,13 +29,18 @@ class Ndr64Mapper(Process):
         site.adopt(self)
 
 
-def ept_map(
-    site: Site, address: str, interface: Interface, *, size: int = 64, order: str = "little"
-) -> list[tuple[str, int]]:
-    """The addresses and ports that an endpoint mapper gives for an interface."""
-    argv = [sys.executable, _PROGRAM, "client", address, "135", str(size), order, "/".join(interface)]
-    done = site.namespace.run(argv, timeout=30, extra={"HOME": str(site.new_folder("scapy"))})
-    told = [line for line in done.out.splitlines() if line.startswith("towers ")]
-    if done.code or len(told) != 1:
+Question = tuple[str, int, str]
+
+
+def ept_map(site: Site, interface: Interface, *questions: Question) -> list[list[tuple[str, int]]]:
+    """What is said of an interface when asked at an address, with 32 or 64 bits, `little` or `big`.
+
+    Gives for each question the towers' addresses and ports.
+    """
+    asked = [",".join(map(str, question)) for question in questions]
+    argv = [sys.executable, _PROGRAM, "client", "/".join(interface), *asked]
+    done = site.namespace.run(argv, timeout=60, extra={"HOME": str(site.new_folder("scapy"))})
+    told = [line[7:] for line in done.out.splitlines() if line.startswith("towers ")]
+    if done.code or len(told) != len(questions):
         raise AssertionError(f"scapy: {done.out}{done.err}")
-    return [(str(host), int(port)) for host, port in ast.literal_eval(told[0][7:])]
+    return [[(str(host), int(port)) for host, port in ast.literal_eval(line)] for line in told]

@@ -1,7 +1,8 @@
 """scapy's endpoint mapper and its client: the only ones that speak NDR64 here.
 
-`python scapy_program.py server ADDRESS PORT INTERFACE=PORT ...` serves; `client ADDRESS PORT 32|64
-little|big INTERFACE` prints the towers' addresses and ports. INTERFACE: UUID/MAJOR.MINOR.
+`python scapy_program.py server ADDRESS PORT INTERFACE=PORT ...` serves. `client INTERFACE
+ADDRESS,32|64,little|big ...` prints the towers' addresses and ports, a line for each question (it takes
+seconds to start). INTERFACE: UUID/MAJOR.MINOR.
 """
 
 # mypy: ignore-errors
@@ -41,12 +42,12 @@ def serve(address: str, port: int, mapped: list[str]) -> None:
             ).start()
 
 
-def ask(address: str, port: int, size: str, order: str, name: str) -> None:
+def ask(interface, address: str, size: str, order: str) -> None:
     """One ept_map."""
     client = DCERPC_Client(_TCP, ndr64=size == "64", ndrendian=order, verb=False)
-    client.connect(address, port=port)
+    client.connect(address, port=135)
     client.bind(find_dcerpc_interface("ept"))
-    print("towers", client.epm_map(known(name)))
+    print("towers", client.epm_map(interface))
     client.close()
 
 
@@ -54,4 +55,6 @@ if __name__ == "__main__":
     if sys.argv[1] == "server":
         serve(sys.argv[2], int(sys.argv[3]), sys.argv[4:])
     else:
-        ask(sys.argv[2], int(sys.argv[3]), *sys.argv[4:7])
+        wanted = known(sys.argv[2])
+        for question in sys.argv[3:]:
+            ask(wanted, *question.split(","))
