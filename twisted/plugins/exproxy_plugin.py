@@ -5,7 +5,13 @@ A plugin of yours stands in a file of your own, ``twisted/plugins/NAME_plugin.py
 
 from twisted.application.service import ServiceMaker
 
-from exproxy.interfaces import ICheckPlugin, ICommandPlugin, IPersistencePlugin, IProtocolPlugin, ISchedulingPlugin
+from exproxy.interfaces import (
+    ICheckPlugin,
+    ICommandPlugin,
+    IPersistencePlugin,
+    IProtocolPlugin,
+    ISchedulingPlugin,
+)
 from exproxy.lazy import Lazy
 
 exproxy = ServiceMaker(  # type: ignore[no-untyped-call]  # Twisted has no types for it
