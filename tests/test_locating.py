@@ -457,24 +457,6 @@ class ConnectTests(LocatingTestCase):
         error = self.failureResultOf(connecting, ConnectFailed).value
         self.assertEqual((error.code, error.reason, self.attempts), ("L7STS", "no such interface", []))
 
-    def test_not_known(self) -> None:
-        """A client that comes before the first check has the port asked for, and is connected there."""
-        self.backend.port = 0
-        connecting = self.connect()
-        self.assertEqual(self.attempts, [])
-        self.next().say(b"at 6003")
-        self.assertEqual([port for port, _ in self.attempts], [6003])
-        self.attempts[0][1].callback("wire")
-        self.assertEqual(self.successResultOf(connecting), "wire")
-
-    def test_not_to_be_known(self) -> None:
-        """Where the server does not say its port the connect has failed, for that reason."""
-        self.backend.port = 0
-        connecting = self.connect()
-        self.next().say(b"no such interface")
-        error = self.failureResultOf(connecting, ConnectFailed).value
-        self.assertEqual((error.code, error.reason, self.attempts), ("L7STS", "no such interface", []))
-
     def test_not_moved(self) -> None:
         """The same port, or no answer, leaves it at the first failure."""
         for text in (b"at 6001", b"no such interface"):
