@@ -204,3 +204,16 @@ class RpcFailureTests(FailureCase):
                 self.proxy.await_log(f"Server {service}/{dies} is UP, reason: ", start=start)
             self.assertEqual(self.served(), lives)
         self.assertIn("moved", [record["persistence"] for record in self.proxy.records()])
+
+    def test_frozen(self) -> None:
+        """A frozen Samba still accepts, which is all that the check asks; it is DOWN when its queue is full,
+        and then its client moves."""
+        self.calls = 0
+        first = self.served()
+        samba = self.site.samba[first.removeprefix("l12")]
+        start = len(self.proxy.log_text())
+        samba.freeze()
+        self.proxy.await_log(f"Server exchange-rpc/{first} is DOWN, reason: Layer4 timeout", 60.0, start)
+        self.assertNotEqual(self.served(), first)
+        samba.thaw()
+        self.proxy.await_log(f"Server exchange-rpc/{first} is UP, reason: ", start=start)
