@@ -206,14 +206,24 @@ class RpcFailureTests(FailureCase):
         self.assertIn("moved", [record["persistence"] for record in self.proxy.records()])
 
     def test_frozen(self) -> None:
-        """A frozen Samba still accepts, which is all that the check asks; it is DOWN when its queue is full,
-        and then its client moves."""
+        """A frozen Samba still accepts, which is all that the check asks; it is DOWN when its queue is full:
+        who waits for it is cut then, and its client moves."""
         self.calls = 0
         first = self.served()
         samba = self.site.samba[first.removeprefix("l12")]
         start = len(self.proxy.log_text())
         samba.freeze()
+        with self.site.namespace.entered():
+            waiting = [socket.create_connection((PROXY, port), timeout=60.0) for port in (135, 59531)]
+        for each in waiting:
+            self.addCleanup(each.close)
+            # A bind's header: the rest is not needed to choose a server, and no server would answer it.
+            each.sendall(bytes.fromhex("05000b0310000000480000000100 0000"))
         self.proxy.await_log(f"Server exchange-rpc/{first} is DOWN, reason: Layer4 timeout", 60.0, start)
+        for each in waiting:
+            self.assertRaises(ConnectionError, each.recv, 1)
+        self.proxy.await_access(lambda r: r["reason"] == "server is DOWN", len(waiting))
+        self.calls += 1
         self.assertNotEqual(self.served(), first)
         samba.thaw()
         self.proxy.await_log(f"Server exchange-rpc/{first} is UP, reason: ", start=start)
