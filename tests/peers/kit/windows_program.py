@@ -1,7 +1,8 @@
 """A web server that logs people in as IIS does, and an RPC proxy (MS-RPCH) before a real RPC server.
 
 `python -m tests.peers.kit.windows_program ADDRESS PORT NAME RPC-ADDRESS`, users in NTLM_USER_FILE.
-Log-ins belong to the connection: NTLM, and Basic for RPC. Pages say who asks, over which connection.
+Log-ins belong to the connection: NTLM, and Basic for RPC. Pages say who asks, over which connection;
+`/DIRECTORY/healthcheck.htm` asks for no log-in, and some answers take their time (long_answers).
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import struct
 import sys
 from collections.abc import Mapping
 from typing import Any
+
+from .long_answers import long_answer
 
 _EMPTY = b"Content-Length: 0\r\n\r\n"
 _ASKS = b"HTTP/1.1 401 Unauthorized\r\n"
@@ -84,6 +87,9 @@ class Connection:
         length = int(fields.get("content-length", "0"))
         self._requests += 1
         channel = method.startswith("RPC_") and length > 16
+        if target.lower().endswith("/healthcheck.htm"):
+            self._page(target, fields)
+            return
         if self._user is None and not self._logs_in(
             fields.get("authorization", ""), method.startswith("RPC_")
         ):
@@ -95,10 +101,10 @@ class Connection:
         if channel:
             await self._channel(method, target)
             raise ConnectionError
-        await self._reader.readexactly(length)
+        body = await self._reader.readexactly(length)
         if method.startswith("RPC_"):
             self._writer.write(_RPC % len(_ECHO) + _ECHO)
-        else:
+        elif not await long_answer(self._name, target, fields, body, self._writer):
             self._page(target, fields)
         await self._writer.drain()
 
