@@ -118,10 +118,10 @@ for number in range(3):
 IMPACKET = """
 import sys
 from impacket.dcerpc.v5 import rpcrt, samr, transport
-from impacket.http import AUTH_BASIC
+from impacket.http import AUTH_BASIC, AUTH_NTLM
 reaching = transport.DCERPCTransportFactory("ncacn_http:127.0.0.1[59531,RpcProxy=%s]" % sys.argv[1])
-reaching.set_credentials("user1", sys.argv[2], "EX")
-reaching.set_auth_type(AUTH_BASIC)
+reaching.set_credentials("user1", sys.argv[4], "EX")
+reaching.set_auth_type({"basic": AUTH_BASIC, "ntlm": AUTH_NTLM}[sys.argv[3]])
 dce = reaching.get_dce_rpc()
 dce.set_credentials("Administrator", sys.argv[2], "EX")
 dce.set_auth_level(rpcrt.RPC_C_AUTHN_LEVEL_PKT_PRIVACY)
@@ -347,12 +347,33 @@ class OutlookAnywhereTests(WindowsCase):
         finally:
             haproxy.stop()
 
+    def impacket(self, port: int, login: str = "basic", password: str = PASSWORD) -> Done:
+        """All users of the domain by RPC over HTTP/1.1; ``password``: for HTTP."""
+        return self.run_python(IMPACKET, f"{PROXY}:{port}", PASSWORD, login, password)
+
     def test_impacket(self) -> None:
         """A hundred-odd users by HTTP/1.1 with Expect, with TLS and without, from either server."""
         met = set()
         for turn in range(6):
-            done = self.run_python(IMPACKET, f"{PROXY}:{(80, 443)[turn % 2]}", PASSWORD)
+            done = self.impacket((80, 443)[turn % 2])
             self.assertEqual(done.code, 0, done)
             met |= NAMES & set(done.out.split())
         self.assertEqual(met, NAMES)
         self.assertNotIn("one half of a pair", self.proxy.log_text())
+
+    def test_impacket_ntlm(self) -> None:
+        """The same by NTLM, logged for both channels; a wrong password does not come in."""
+        for port in (80, 443):
+            done = self.impacket(port, "ntlm")
+            self.assertEqual(done.code, 0, done)
+        self.assertNotIn("one half of a pair", self.proxy.log_text())
+        # An IN channel has no answer as long as it works.
+        for method, login in (("RPC_OUT_DATA", "done"), ("RPC_IN_DATA", "unanswered")):
+            self.proxy.await_access(
+                lambda record, wanted=(method, login, "EX\\user1"): (
+                    (record.get("method"), record.get("login"), record.get("user")) == wanted
+                ),
+                2,
+            )
+        done = self.impacket(80, "ntlm", "wrong")
+        self.assertIn("NTLM authentication failed in RPC_IN_DATA channel", done.err)
