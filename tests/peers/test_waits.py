@@ -15,7 +15,6 @@ from tests.peers.kit.netns import Done
 from tests.peers.kit.proxy import Exproxy
 from tests.peers.kit.server import PASSWORD
 from tests.peers.kit.site import PROXY
-from tests.peers.kit.windows import user_file
 
 # Nothing of the template but the addresses and the servers' lack of TLS is changed.
 CONFIGURATION = """
@@ -107,7 +106,6 @@ class WaitTests(PeerCase):
 
     def _python(self, code: str, *arguments: str) -> Done:
         extra = {"REQUESTS_CA_BUNDLE": str(self.site.authority.ca)}
-        extra["NTLM_USER_FILE"] = str(user_file(self.site.new_folder("users")))
         argv = [sys.executable, "-W", "ignore", "-c", code, *arguments]
         done = self.site.namespace.run(argv, timeout=WAIT + 40, extra=extra)
         self.assertEqual(done.code, 0, done)
