@@ -99,6 +99,6 @@ plugin = EpmProtocol(
     conversation=Epm,  # type: ignore[arg-type]  # its second argument comes from the factory
     default_ports={135: "none"},
     gives=(AssociationGroup,),
-    defaults={"check": "epm", "timeouts": {"idle": "2h10m"}},
+    defaults={"check": "epm", "timeouts": {"idle": "2h10m"}, "on-down": "cut"},
     options=EpmOptions,
 )

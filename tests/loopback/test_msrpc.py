@@ -124,7 +124,7 @@ class MsrpcTests(TestCase):
         self.assertEqual(await self.survey("127.0.0.1", 9135), expected)
 
     async def test_one_server_on_all_ports(self) -> None:
-        """Mapper, Client Access, Address Book of one address are on one server; the log says what they did."""
+        """Mapper, Client Access, Address Book of an address are on one server; the log says what they did."""
         await self.start()
         seen = {(await self.server_of(await self.client(9531)))[0] for _ in range(3)}
         seen.add((await self.server_of(await self.client(9532), NSPI))[0])
