@@ -226,14 +226,18 @@ class Rpc:
                 continue
             kind = item.header.kind
             if kind in (RESPONSE, FAULT):
-                parts.append(self.answer(item))
-                self.calling.answered(item.header)
+                said = self.answer(item)
+                if isinstance(said, ToBackend):
+                    actions.append(said)
+                else:
+                    parts.append(said)
+                    self.calling.answered(item.header)
                 continue
             parts.append(item.raw)
             if kind in (BIND_ACK, ALTER_CONTEXT_RESPONSE):
                 actions += self._agreed(item)
-        said = b"".join(parts)
-        return (*((ToClient(said),) if said else ()), *actions)
+        data = b"".join(parts)
+        return (*((ToClient(data),) if data else ()), *actions)
 
     def _agreed(self, pdu: Pdu) -> Iterable[Action]:
         before = self.calling.group
@@ -330,8 +334,9 @@ class Rpc:
     def asked(self, pdu: Pdu) -> None:
         """A request goes to the server."""
 
-    def answer(self, pdu: Pdu) -> bytes:
-        """What the client gets for this response or fault (or its begin)."""
+    def answer(self, pdu: Pdu) -> bytes | ToBackend:
+        """What the client gets for this response or fault (or its begin); or what is asked of the server
+        once more, before there is an answer."""
         return pdu.raw
 
 
