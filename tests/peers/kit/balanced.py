@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import ClassVar
 
 from . import pdus
@@ -54,11 +53,6 @@ class BalancedCase(PeerCase):
         super().setUp()
         self.prepare()
         self.exproxy = self.run_exproxy(self.head + self.services)
-        # Until the first check a port is nobody's knowledge, and clients are refused for a moment.
-        for name, keys in re.findall(r"(?m)^  (\w+): (.*interface: .*)$", self.services):
-            if "backend:" not in keys:
-                for server in re.findall(r"ex\d", self.head.partition("\n")[0]):
-                    self.exproxy.await_log(f"{name}/{server} is at port")
 
     def prepare(self) -> None:
         """What has to be there before it starts."""
