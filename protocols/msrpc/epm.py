@@ -11,5 +11,6 @@ plugin = Protocol(
     summary="DCE/RPC endpoint mapper: relayed, refused by a close",
     conversation=FirstPdu,
     default_ports={135: "none"},
-    defaults={"check": "connect", "timeouts": {"idle": "2h10m"}},
+    # A server that hangs leaves a question unanswered: its client would wait for the idle time.
+    defaults={"check": "connect", "timeouts": {"idle": "2h10m"}, "on-down": "cut"},
 )

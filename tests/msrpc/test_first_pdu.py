@@ -36,8 +36,9 @@ class FirstPduTests(SynchronousTestCase):
 
     def test_settings(self) -> None:
         """Connections outlive a client's keep-alive of two hours; those of a server that is down are cut."""
-        self.assertEqual(rpc.defaults["timeouts"], {"idle": "2h10m"})
-        self.assertEqual(rpc.defaults["on-down"], "cut")
+        for plugin in (rpc, epm):
+            self.assertEqual(plugin.defaults["timeouts"], {"idle": "2h10m"})
+            self.assertEqual(plugin.defaults["on-down"], "cut")
         self.assertEqual(epm.default_ports, {135: "none"})
 
     def test_bind(self) -> None:
