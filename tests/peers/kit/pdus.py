@@ -59,8 +59,10 @@ def parse(data: bytes) -> Pdu:
 
 def syntax(interface: Interface, order: str = "<") -> bytes:
     """UUID and version as they are in a bind."""
-    identity, version = UUID(interface[0]), tuple(map(int, interface[1].split(".")))
-    return (identity.bytes_le if order == "<" else identity.bytes) + struct.pack(f"{order}HH", *version)
+    identity, (major, minor) = UUID(interface[0]), map(int, interface[1].split("."))
+    # The version is one number of 32 bits, the minor one on top (C706 12.6.3.1).
+    version = struct.pack(f"{order}I", minor << 16 | major)
+    return (identity.bytes_le if order == "<" else identity.bytes) + version
 
 
 def bind(

@@ -31,7 +31,8 @@ class Stub:
         """Whether a context is accepted; the minor version may be any that is not higher."""
         for uuid, version in self.interfaces:
             known = pdus.syntax((uuid, version), order)
-            if known[:18] == abstract[:18]:
+            major = slice(16, 18) if order == "<" else slice(18, 20)
+            if (known[:16], known[major]) == (abstract[:16], abstract[major]):
                 if pdus.syntax(pdus.NDR, order) in transfers:
                     return (pdus.ACCEPTED, 0)
                 return (pdus.REJECTED, pdus.NO_SUCH_SYNTAX)
