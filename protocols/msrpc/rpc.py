@@ -34,6 +34,7 @@ from exproxy.model import BACKEND, CLIENT, AssociationGroup, Facts
 from exproxy.protocol import Protocol
 from protocols.msrpc.associations import Associations, Identity
 from protocols.msrpc.binding import (
+    BAD_VERSION,
     COMM_FAILURE,
     CONGESTION,
     LIMIT_EXCEEDED,
@@ -307,7 +308,7 @@ class Rpc:
         said: tuple[Action, ...] = ()
         if self._from_server.between:
             if header is not None and header.kind == BIND:
-                said = (ToClient(nak(header.call, 0)),)
+                said = (ToClient(nak(header.call, BAD_VERSION)),)
             elif header is not None and header.kind in (REQUEST, ALTER_CONTEXT, RESPONSE, FAULT):
                 ours = header.kind in (RESPONSE, FAULT)
                 said = (ToClient(fault(header.call, 0, PROTOCOL_ERROR, executed=ours)),)

@@ -114,6 +114,9 @@ class AskedAgainTests(RoamingCase):
     def test_a_refused_port_is_asked_for_again(self) -> None:
         """The first client after the restart is served, and nobody saw the server DOWN."""
         self.assertEqual(self.rpcclient(), "ex1")
+        # The first check of each service is over.
+        for service in _FIXED:
+            self.exproxy.await_log(f"{service}/ex1 is at port")
         self.site.roaming["ex1"].move()
         self.assertEqual(self.rpcclient(), "ex1")
         self.assertNotIn("is DOWN", self.exproxy.log_text())

@@ -51,7 +51,8 @@ class TortureTests(BalancedCase):
         for turn in range(TIMES):
             done = self.site.clients.smbtorture(f"ncacn_ip_tcp:{PROXY}[]", HANDLES[0])
             self.assertEqual((done.code, done.out.count("success: ")), (0, 1), (turn, done))
-        records = self.exproxy.await_access(lambda r: r["service"] == "samr", TIMES)
+        # The handles are those of look-ups.
+        records = self.exproxy.await_access(lambda r: r["service"] == "epm", 2 * TIMES)
         self.assertEqual({record["server"] for record in records}, NAMES)
 
     def test_handles(self) -> None:
@@ -94,6 +95,16 @@ class OutlookAnywhereTests(BalancedCase):
         self.assertEqual(direct.code, 0, direct)
         [name] = NAMES & set(re.findall(r"user:\[(\w+)\]", direct.out))
         for _ in range(3):
-            argv = [sys.executable, "-W", "ignore", "-c", IMPACKET, f"{PROXY}:80", PASSWORD]
+            argv = [
+                sys.executable,
+                "-W",
+                "ignore",
+                "-c",
+                IMPACKET,
+                f"{PROXY}:80",
+                PASSWORD,
+                "basic",
+                PASSWORD,
+            ]
             done = self.site.namespace.run(argv, timeout=60)
             self.assertEqual(NAMES & set(done.out.split()), {name}, done)
