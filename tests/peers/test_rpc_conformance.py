@@ -94,6 +94,16 @@ class OutlookAnywhereTests(BalancedCase):
         self.assertEqual(direct.code, 0, direct)
         [name] = NAMES & set(re.findall(r"user:\[(\w+)\]", direct.out))
         for _ in range(3):
-            argv = [sys.executable, "-W", "ignore", "-c", IMPACKET, f"{PROXY}:80", PASSWORD]
+            argv = [
+                sys.executable,
+                "-W",
+                "ignore",
+                "-c",
+                IMPACKET,
+                f"{PROXY}:80",
+                PASSWORD,
+                "basic",
+                PASSWORD,
+            ]
             done = self.site.namespace.run(argv, timeout=60)
             self.assertEqual(NAMES & set(done.out.split()), {name}, done)
