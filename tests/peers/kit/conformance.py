@@ -34,6 +34,12 @@ def expected() -> dict[str, str]:
     return dict(line.split()[::-1] for line in lines if line and not line.startswith("#"))
 
 
+def differing(found: dict[str, str]) -> dict[str, str]:
+    """The tests whose results are not those that they have directly."""
+    known = expected()
+    return {name: result for name, result in found.items() if result != known.get(name, "ok")}
+
+
 def names(site: Site) -> list[str]:
     """All tests of the suite."""
     done = site.namespace.run([_PYTHON, "-c", _NAMES])
