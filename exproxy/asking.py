@@ -1,11 +1,15 @@
-"""One check carried out: connect, let its conversation talk, and come to an outcome in time."""
+"""One check carried out: connect, let its conversation talk, and come to an outcome in time.
 
+:class:`Asking` is for a running reactor; :func:`ask_once` is for commands, and runs one itself.
+"""
+
+# mypy: allow-untyped-calls
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -15,6 +19,7 @@ from exproxy import actions, events
 from exproxy.connect import ConnectFailed, connect
 from exproxy.interfaces import ICheck, IWire, IWireUser
 from exproxy.model import BACKEND, TLS, Link
+from exproxy.names import resolve
 from exproxy.wire import Farewell, Wire
 
 # Seconds in which a last word may go out after a good answer.
@@ -188,3 +193,72 @@ class Asking:
                 Farewell(self._reactor, self._wire, FAREWELL)
             else:
                 self._wire.abort()
+
+
+def ask(reactor: Any, check: ICheck, host: str, port: int, timeout: float) -> Deferred[actions.Outcome]:
+    """Ask a server that is no backend, in plain TCP: a Deferred of Pass, Drain or Fail, never a failure.
+
+    ``host``: an address or a name, whose addresses are tried until one accepts; ``timeout``: seconds for
+    the name, and for each address. Cancelling gives it up.
+    """
+    return Deferred.fromCoroutine(_ask(reactor, check, host, port, timeout))
+
+
+async def _ask(reactor: Any, check: ICheck, host: str, port: int, timeout: float) -> actions.Outcome:
+    outcome = actions.Fail("L4CON", "name", f"{host} cannot be resolved")
+    try:
+        addresses = await resolve(reactor, host).addTimeout(timeout, reactor)
+    except TimeoutError:
+        return actions.Fail("L4TOUT", "name", f"{host} cannot be resolved in {timeout:g} s")
+    for address in addresses:
+        answer = await _asked(reactor, check, host, (address, port), timeout)
+        if not isinstance(answer, actions.Fail) or not answer.code.startswith("L4"):
+            return answer
+        outcome = answer
+    return outcome
+
+
+def _asked(
+    reactor: Any, check: ICheck, server: str, address: tuple[str, int], timeout: float
+) -> Deferred[actions.Outcome]:
+    answer: Deferred[actions.Outcome] = Deferred(lambda _: asking.stop())
+    asking = Asking(reactor, check, server, address, None, timeout, answer.callback)
+    asking.start()
+    return answer
+
+
+def ask_once(check: ICheck, host: str, port: int, timeout: float) -> actions.Outcome:
+    """ask(), with the reactor run in the foreground until there is an outcome: for commands.
+
+    Once in a process, since Twisted's reactor runs once. Raises KeyboardInterrupt where it is stopped
+    before that, nothing for reasons of the network.
+    """
+    # Its import installs it.
+    from twisted.internet import reactor
+
+    running: Any = reactor
+    outcomes: list[actions.Outcome] = []
+    mistakes: list[Failure] = []
+
+    def over(result: Any) -> None:
+        if not isinstance(result, Failure):
+            outcomes.append(result)
+        elif isinstance(result.value, CancelledError):
+            return
+        else:
+            mistakes.append(result)
+        running.stop()
+
+    def begin() -> None:
+        answer = ask(running, check, host, port, timeout)
+        # Stopped from outside, it is given up before its connection is taken away.
+        running.addSystemEventTrigger("before", "shutdown", answer.cancel)
+        answer.addBoth(over)
+
+    running.callWhenRunning(begin)
+    running.run()
+    for mistake in mistakes:
+        mistake.raiseException()
+    if not outcomes:
+        raise KeyboardInterrupt
+    return outcomes[0]

@@ -126,6 +126,16 @@ class ICheckPlugin(INamed):
         """Make the :class:`ICheck` of one pool."""
 
 
+class ICommandPlugin(Interface):
+    """A command of ``exproxyctl``. exproxy.asking.ask_once puts a check's question to a server from it."""
+
+    name = Attribute(
+        "str: the word after `exproxyctl`, kebab-case; the commands of exproxyctl itself come first"
+    )
+    summary = Attribute("str: one line for `exproxyctl --help`")
+    command = Attribute("click.Command: what it does, with arguments and help of its own")
+
+
 # ---------------------------------------------------------------------------------- protocols
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IResolutionReceiver
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -33,6 +34,16 @@ class _Answer:
 
     def resolutionComplete(self) -> None:
         self._done(self._hosts)
+
+
+def resolve(reactor: Any, name: str) -> Deferred[list[str]]:
+    """A Deferred of the addresses of a name, best first, [] where it has none; an address is its own."""
+    found: Deferred[list[str]] = Deferred()
+    if is_address(name):
+        found.callback([name])
+    else:
+        reactor.nameResolver.resolveHostName(_Answer(found.callback), name)
+    return found
 
 
 class Names:

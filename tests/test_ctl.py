@@ -7,13 +7,19 @@ import os
 import tempfile
 from pathlib import Path
 
+import click
 import yaml
 from click.testing import CliRunner, Result
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
 
 from exproxy import __version__
 from exproxy.config.templates import NAMES, path_of
 from exproxy.ctl import main
+from exproxy.interfaces import ICommandPlugin
+from exproxy.lazy import Lazy
+from exproxy.plugins import Catalogue
 
 GOOD = "servers: {a: 192.0.2.1}\nservices: {s: {protocol: tcp, listen: 25}}\n"
 
@@ -105,3 +111,89 @@ class CtlTests(SynchronousTestCase):
         result = self.run_with("template", "render", os.fspath(self.file))
         self.assertEqual(result.exit_code, 1)
         self.assertIn("template: must be the name of a template; did you mean", result.output)
+
+
+@click.command()
+@click.argument("name")
+def hello(name: str) -> None:
+    """Greet NAME, at length."""
+    click.echo(f"hello {name}")
+
+
+@implementer(ICommandPlugin)
+class Hello:
+    name = "hello"
+    summary = "greet somebody"
+    command = hello
+
+
+class Raising:
+    """A module whose import fails in its own way."""
+
+    def __getattr__(self, name: str) -> object:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise SyntaxError("somebody's mistake")
+
+
+PLUGIN = Hello()
+
+
+class CommandPluginTests(SynchronousTestCase):
+    """Commands that others bring."""
+
+    def setUp(self) -> None:
+        self.plugins: list[object] = [
+            Lazy(ICommandPlugin, "hello", f"{__name__}:PLUGIN"),
+            Lazy(ICommandPlugin, "gone", "no_such_module:plugin"),
+        ]
+        asked = lambda interface: self.plugins if interface is ICommandPlugin else []  # noqa: E731
+        self.patch(Catalogue.__init__, "__defaults__", (asked,))
+
+    def run_with(self, *arguments: str) -> Result:
+        return CliRunner().invoke(main, arguments)
+
+    def test_interface(self) -> None:
+        """A record of three attributes."""
+        self.assertTrue(verifyObject(ICommandPlugin, PLUGIN))
+
+    def test_run(self) -> None:
+        """It is run like ours, with its arguments and help."""
+        self.assertEqual(self.run_with("hello", "world").output, "hello world\n")
+        self.assertIn("Greet NAME, at length.", self.run_with("hello", "--help").output)
+        self.assertEqual(self.run_with("hello").exit_code, 2)
+
+    def test_listed(self) -> None:
+        """The list has the plugin's line for it; one that cannot be used is in it, with the others."""
+        lines = [line.strip() for line in self.run_with("--help").output.splitlines()]
+        self.assertIn("hello     greet somebody", lines)
+        self.assertIn("gone      (cannot be used)", lines)
+        self.assertTrue(any(line.startswith("check ") for line in lines))
+        self.assertIsNone(hello.short_help)
+
+    def test_broken(self) -> None:
+        """One that cannot be used says why, with 1, whatever it is called with."""
+        for arguments in ((), ("exch1", "--port", "135")):
+            result = self.run_with("gone", *arguments)
+            self.assertEqual(result.exit_code, 1)
+            self.assertIn("plugin 'gone' (no_such_module:plugin) cannot be used", result.output)
+        self.assertIn("No module named", self.run_with("gone", "--help").output)
+
+    def test_broken_in_its_own_way(self) -> None:
+        """Any exception of a plugin's is that plugin's affair."""
+        broken = Lazy(ICommandPlugin, "odd", "x:y")
+        broken._record = Raising()
+        self.plugins.append(broken)
+        self.assertIn("somebody's mistake", self.run_with("odd").output)
+        self.assertEqual(self.run_with("hello", "you").exit_code, 0)
+
+    def test_ours_win(self) -> None:
+        """A plugin takes none of exproxyctl's own names; two of one name are told."""
+        self.plugins.append(Lazy(ICommandPlugin, "schema", "no_such_module:plugin"))
+        self.plugins.append(Lazy(ICommandPlugin, "hello", "another:plugin"))
+        self.assertEqual(self.run_with("schema", "--help").exit_code, 0)
+        self.assertIn("two plugins call themselves command 'hello'", self.run_with("hello", "x").output)
+
+    def test_unknown(self) -> None:
+        """What is no command at all is wrong usage still."""
+        self.assertEqual(self.run_with("helo").exit_code, 2)
