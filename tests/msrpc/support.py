@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
+from protocols.msrpc.binding import NDR32
 from protocols.msrpc.names import KNOWN
 from protocols.msrpc.pdu import FIRST, LAST, OBJECT, REQUEST, RESPONSE, Pdu, Stream
 from protocols.msrpc.tower import tcp_tower
@@ -89,3 +90,24 @@ def tower_of(name: str, port: int, host: str = "127.0.0.11") -> bytes:
     known = KNOWN[name]
     address = bytes(int(part) for part in host.split("."))
     return tcp_tower(known.uuid, known.major, known.minor, port, address)
+
+
+def tower(*sides: tuple[bytes, bytes]) -> bytes:
+    """A tower of these floors, each its left and its right side."""
+    made = struct.pack("<H", len(sides))
+    for side in (each for floor in sides for each in floor):
+        made += struct.pack("<H", len(side)) + side
+    return made
+
+
+def pipe_tower(name: str, pipe: str) -> bytes:
+    """The tower of a known interface behind a named pipe."""
+    known = KNOWN[name]
+    version = struct.pack("<H", known.major), struct.pack("<H", known.minor)
+    return tower(
+        (b"\x0d" + known.uuid.bytes_le + version[0], version[1]),
+        (b"\x0d" + NDR32.bytes_le + b"\2\0", b"\0\0"),
+        (b"\x0b", b"\0\0"),
+        (b"\x0f", pipe.encode() + b"\0"),
+        (b"\x11", b"\\\\EXCH1\0"),
+    )

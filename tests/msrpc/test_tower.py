@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from protocols.msrpc.binding import NDR32, NDR64
 from protocols.msrpc.names import KNOWN
 from protocols.msrpc.tower import MOST_FLOORS, NoTower, address_of, floors, read_tower, tcp_tower
-from tests.msrpc.support import tower_of
+from tests.msrpc.support import pipe_tower, tower, tower_of
 
 EMSMDB = KNOWN["emsmdb"]
 # The tower of SAMR at port 59531 as Samba gives it out.
@@ -20,14 +20,6 @@ SAMR = bytes.fromhex(
     "050013000d785734123412cdabef000123456789ac01000200000013000d045d888aeb1cc9119fe808002b1048600200020000"
     "0001000b020000000100070200e88b01000904000000000000"[:-2]
 )
-
-
-def tower(*sides: tuple[bytes, bytes]) -> bytes:
-    """A tower of these floors."""
-    made = struct.pack("<H", len(sides))
-    for side in (each for floor in sides for each in floor):
-        made += struct.pack("<H", len(side)) + side
-    return made
 
 
 def identity(uuid: bytes, major: int, minor: int) -> tuple[bytes, bytes]:
@@ -83,8 +75,10 @@ class ReadTests(SynchronousTestCase):
 
     def test_other_transports(self) -> None:
         """Named pipes, HTTP and others have no port that could be served, and a text for people."""
+        self.assertEqual(
+            read_tower(pipe_tower("samr", "\\pipe\\lsass")).transport, "named pipe \\pipe\\lsass"
+        )
         for fourth, text in (
-            ((b"\x0f", b"\\pipe\\lsass\0"), "named pipe \\pipe\\lsass"),
             ((b"\x10", b"LRPC-1234\0"), "local LRPC-1234"),
             ((b"\x1f", struct.pack(">H", 593)), "HTTP 593"),
             ((b"\x08", struct.pack(">H", 1024)), "UDP 1024"),
