@@ -19,7 +19,7 @@ from protocols.msrpc.fragments import Fragments
 from protocols.msrpc.names import EPM
 from protocols.msrpc.options import EpmOptions
 from protocols.msrpc.own_mapper import OwnMapper
-from protocols.msrpc.pdu import FAULT, FIRST, RESPONSE, Header, Pdu
+from protocols.msrpc.pdu import FAULT, FIRST, Header, Pdu
 from protocols.msrpc.rewriting import Rewriting, rewritten
 from protocols.msrpc.rpc import Rpc, RpcProtocol
 from protocols.msrpc.served import Served
@@ -41,7 +41,7 @@ class Epm(Rpc):
 
     def reads_whole_answer(self, header: Header) -> bool:
         """See Rpc."""
-        return header.kind == RESPONSE and header.call in self._edited
+        return header.call in self._edited
 
     def asked(self, pdu: Pdu) -> None:
         """See Rpc."""
@@ -59,11 +59,8 @@ class Epm(Rpc):
     def answer(self, pdu: Pdu) -> bytes:
         """See Rpc: b"" while more fragments of an answer are to come."""
         call = pdu.header.call
-        if call not in self._edited or not pdu.whole:
-            return pdu.raw
-        trailer = pdu.trailer
-        if pdu.header.kind == FAULT or (trailer is not None and trailer.level >= PROTECTED):
-            del self._edited[call]
+        if call not in self._edited or pdu.header.kind == FAULT or _protected(pdu):
+            self._edited.pop(call, None)
             return b"".join(each.raw for each in self._fragments.drop(call)) + pdu.raw
         fragments = self._fragments.add(pdu)
         if fragments is None:
@@ -79,6 +76,11 @@ class Epm(Rpc):
             return self._served.port(tower, self.server, reached)
 
         return Rewriting(port, address_of(options.advertise or reached), options.others == "hide")
+
+
+def _protected(answer: Pdu) -> bool:
+    trailer = answer.trailer
+    return trailer is not None and trailer.level >= PROTECTED
 
 
 class EpmProtocol(RpcProtocol):
