@@ -94,6 +94,8 @@ def read_bind(pdu: Pdu) -> Bind:
         at += 24
         offered = tuple(pdu.uuid(at + 20 * n) for n in range(transfers))
         at += 20 * transfers
+        # The version of the last one, which nobody asks for, must be there all the same.
+        pdu.unpack("4B", at - 4)
         contexts.append(Context(number, interface, version & 0xFFFF, version >> 16, offered))
     return Bind(send, receive, group, tuple(contexts))
 

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Callable
 
 from exproxy.actions import Fail, Outcome
-from exproxy.checks.dialogue import Expect
+from exproxy.checks.dialogue import LARGEST, Expect
 from protocols.msrpc.binding import (
     ACCEPTED,
     NDR32,
@@ -35,8 +35,8 @@ from protocols.msrpc.pdu import (
     read_header,
 )
 
-# Answers to our own questions are short; a server that says more is not well.
-LARGEST_ANSWER = 256 * 1024
+# Answers to our own questions are short: a dialogue reads no more of them than this.
+LARGEST_ANSWER = LARGEST
 
 # What a finished answer means: more bytes of it to come never happens here.
 Meaning = Callable[[bytes, Syntax], "Outcome | int"]

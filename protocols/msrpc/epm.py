@@ -22,7 +22,7 @@ from protocols.msrpc.names import EPM
 from protocols.msrpc.ndr import BadStub, Syntax
 from protocols.msrpc.options import EpmOptions
 from protocols.msrpc.own_mapper import OwnMapper
-from protocols.msrpc.pdu import FAULT, FIRST, LAST, RESPONSE, Header, Pdu
+from protocols.msrpc.pdu import FAULT, FIRST, LAST, Header, Pdu
 from protocols.msrpc.rewriting import Rewriting, asked_on, edited
 from protocols.msrpc.rpc import Rpc, RpcProtocol
 from protocols.msrpc.served import Served
@@ -53,7 +53,7 @@ class Epm(Rpc):
 
     def reads_whole_answer(self, header: Header) -> bool:
         """See Rpc."""
-        return header.kind == RESPONSE and header.call in self._asked
+        return header.call in self._asked
 
     def asked(self, pdu: Pdu) -> None:
         """See Rpc."""
@@ -73,11 +73,8 @@ class Epm(Rpc):
         """See Rpc: b"" while more fragments of an answer are to come."""
         header = pdu.header
         asked = self._asked.get(header.call)
-        if asked is None or not pdu.whole:
-            return pdu.raw
-        trailer = pdu.trailer
-        if header.kind == FAULT or (trailer is not None and trailer.level >= PROTECTED):
-            del self._asked[header.call]
+        if asked is None or header.kind == FAULT or _protected(pdu):
+            self._asked.pop(header.call, None)
             return b"".join(each.raw for each in self._fragments.drop(header.call)) + pdu.raw
         fragments = self._fragments.add(pdu)
         if fragments is None:
@@ -109,6 +106,11 @@ class Epm(Rpc):
             )
 
         return Rewriting(port, host, options.others == "hide", ours)
+
+
+def _protected(answer: Pdu) -> bool:
+    trailer = answer.trailer
+    return trailer is not None and trailer.level >= PROTECTED
 
 
 def _wanted(asked: Asked) -> Tower | None:

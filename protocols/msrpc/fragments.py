@@ -10,6 +10,10 @@ from collections.abc import Sequence
 
 from protocols.msrpc.pdu import CALL_HEADER, FIRST, LAST, Malformed, Pdu
 
+# Fragments that are kept: small ones cost more than their bytes. Those of real clients and servers have
+# 1432 bytes and more, but for each call's last.
+MOST_FRAGMENTS = 4096
+
 
 class Fragments:
     """The calls of one direction whose last fragment is not there yet."""
@@ -19,6 +23,7 @@ class Fragments:
         self._limit = limit
         self._calls: dict[int, list[Pdu]] = {}
         self._size = 0
+        self._count = 0
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -35,8 +40,11 @@ class Fragments:
             raise Malformed(f"a {header.name} unlike the begin of its call", header)
         begun.append(pdu)
         self._size += header.length
+        self._count += 1
         if self._size > self._limit:
             raise TooLarge(f"calls in fragments of more than limits.reassembly ({self._limit}) bytes", header)
+        if self._count > MOST_FRAGMENTS:
+            raise TooLarge(f"calls in more than {MOST_FRAGMENTS} fragments", header)
         if not header.flags & LAST:
             return None
         return self.drop(header.call)
@@ -45,6 +53,7 @@ class Fragments:
         """What is kept of a call, which is forgotten; [] where there is nothing."""
         begun = self._calls.pop(call, [])
         self._size -= sum(pdu.header.length for pdu in begun)
+        self._count -= len(begun)
         return begun
 
 

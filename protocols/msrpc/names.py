@@ -85,6 +85,6 @@ def interface(text: str) -> Interface:
     if not version:
         return _BY_UUID.get(uuid) or Interface(str(uuid), uuid)
     major, _, minor = version.partition(".")
-    if not (major.isdigit() and (minor or "0").isdigit()) or max(int(major), int(minor or 0)) > 0xFFFF:
+    if not (major.isdecimal() and (minor or "0").isdecimal()) or max(int(major), int(minor or 0)) > 0xFFFF:
         raise ValueError(f"{text!r}: the version behind @ must be MAJOR or MAJOR.MINOR, like 1.0")
     return Interface(named(uuid), uuid, int(major), int(minor or 0))

@@ -115,5 +115,6 @@ class EpmCheckOptions(_Options):
 def as_written(interfaces: tuple[Interface, ...]) -> list[Any]:
     """How these would stand in a file."""
     return [
-        each.name if each.name in KNOWN else f"{each.uuid}@{each.major}.{each.minor}" for each in interfaces
+        each.name if KNOWN.get(each.name) == each else f"{each.uuid}@{each.major}.{each.minor}"
+        for each in interfaces
     ]

@@ -173,6 +173,11 @@ class Stream:
         """Whether no PDU is under way: all that was begun has been given out."""
         return not self._left and not self._kept
 
+    @property
+    def passing(self) -> bool:
+        """Whether the begin of a PDU has been given out, and more of it is to come."""
+        return bool(self._left)
+
     def feed(self, data: bytes) -> list[Pdu | bytes]:
         """What these bytes bring; raises Malformed, and must not be fed any more then."""
         if self._kept:

@@ -81,6 +81,7 @@ class Rpc:
         self._identity: Identity | None = None
         self._from_client = Stream(service.limits.pdu, self.reads_whole_call)
         self._from_server = Stream(service.limits.pdu, self.reads_whole_answer)
+        self._within = False
         self._held = b""
         self._idle = SetDeadline(IDLE, service.timeouts.idle)
         self._first: Header | None = None
@@ -191,6 +192,8 @@ class Rpc:
         return (Close(BACKEND, half=True),)
 
     def _read(self, event: Data) -> Iterable[Action]:
+        # Whether what the client has of the server's ends within a PDU: one of ours must not follow then.
+        self._within = self._from_server.passing
         try:
             if event.side is CLIENT:
                 found = self._from_client.feed(event.data)
@@ -286,7 +289,7 @@ class Rpc:
 
     def _lost(self, event: Lost) -> Iterable[Action]:
         # A server that closes in good order has its reasons; one that is gone leaves calls behind.
-        broken = event.reason != "closed" and self._from_server.between
+        broken = event.reason != "closed" and not self._from_server.passing
         faults = [
             ToClient(fault(call, context, COMM_FAILURE, executed=True))
             for call, context in (self.calling.calls.items() if broken else ())
@@ -306,7 +309,7 @@ class Rpc:
         """A fault where a call was malformed, a bind_nak for a bind; else there are no words for it."""
         header = error.header
         said: tuple[Action, ...] = ()
-        if self._from_server.between:
+        if not self._within:
             if header is not None and header.kind == BIND:
                 said = (ToClient(nak(header.call, BAD_VERSION)),)
             elif header is not None and header.kind in (REQUEST, ALTER_CONTEXT, RESPONSE, FAULT):
