@@ -1,9 +1,9 @@
-# make demo | make test | make peers | make check | make bench
+# make demo | make test | make peers | make check | make bench | make scan
 PYTHON ?= python3
 VENV = .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test check peers bench clean
+.PHONY: demo test check peers bench scan clean
 
 $(VENV)/.test: setup.cfg pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -40,5 +40,10 @@ check: $(VENV)/.dev
 bench: $(VENV)/.test
 	$(BIN)/python -m bench.corpus
 
+# sslyze against the TLS profiles; it wants an older cryptography than exproxy has, so it lives apart.
+scan: $(VENV)/.test
+	test -x $(VENV)-sslyze/bin/sslyze || { $(PYTHON) -m venv $(VENV)-sslyze && $(VENV)-sslyze/bin/python -m pip install -q sslyze; }
+	$(BIN)/python -m bench.tls $(VENV)-sslyze/bin/sslyze
+
 clean:
-	rm -rf demo $(VENV) build dist *.egg-info _trial_temp* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf demo $(VENV) $(VENV)-sslyze build dist *.egg-info _trial_temp* .pytest_cache .mypy_cache .ruff_cache .hypothesis

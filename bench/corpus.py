@@ -143,7 +143,7 @@ class Proxies:
             self.ports["nginx"] = NGINX
             self._start(self._file("nginx.conf", _NGINX, NGINX), "nginx", "-e", "stderr", "-c")
         for port in self.ports.values():
-            _await(port)
+            await_port(port)
 
     def _twistd(self) -> list[str]:
         twistd = str(Path(sysconfig.get_path("scripts"), "twistd"))
@@ -169,7 +169,7 @@ class Proxies:
             one.wait(10)
 
 
-def _await(port: int) -> None:
+def await_port(port: int) -> None:
     deadline = time.monotonic() + 10
     while True:
         try:

@@ -71,7 +71,7 @@ class Backend:
             return "MAINT"
         if self.host is None:
             return "no address"
-        if not self.port:
+        if not self.port and self.health.up:
             return "no port"
         if self.health.up and (self.operator == "drain" or self.health.draining):
             return "DRAIN"
@@ -79,7 +79,7 @@ class Backend:
 
     def usable_for_known(self) -> bool:
         """Whether a client that is bound here may come: UP, and ready or drain."""
-        return self.health.up and self.operator != "maint" and self._reachable()
+        return self.health.up and self.operator != "maint" and self.host is not None
 
     @property
     def usable(self) -> bool:
@@ -93,11 +93,8 @@ class Backend:
             and self.health.up
             and not self.health.draining
             and self.weight > 0
-            and self._reachable()
+            and self.host is not None
         )
-
-    def _reachable(self) -> bool:
-        return self.host is not None and self.port != 0
 
     def found_at(self, port: int) -> None:
         """A located one is at that port from now on."""

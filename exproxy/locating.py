@@ -78,11 +78,16 @@ class Locations:
         return waiting
 
     def connect(self, backend: Backend, attempt: Callable[[], Deferred[Wire]]) -> Deferred[Wire]:
-        """What ``attempt()`` gives, which connects to ``backend.port``; tried once more where nobody
-        answers there and the server says that it is another port now. Fails and cancels like it."""
+        """What ``attempt()`` gives, which connects to ``backend.port``: learnt first where it is not known;
+        tried once more where nobody answers there and the server says that it is another port now. Fails
+        and cancels like it."""
         return Deferred.fromCoroutine(self._connect(backend, attempt))
 
     async def _connect(self, backend: Backend, attempt: Callable[[], Deferred[Wire]]) -> Wire:
+        if not backend.port:
+            outcome = await self.ask(backend)
+            if isinstance(outcome, Fail):
+                raise ConnectFailed(outcome.code, outcome.phase, outcome.reason)
         port = backend.port
         try:
             return await attempt()

@@ -291,7 +291,6 @@ class Pool:
     def located(self, backend: Backend, port: int) -> None:
         """The port of ``backend`` was learnt."""
         backend.found_at(port)
-        self._waiting.changed()
 
     def operate(self, server: str, state: str) -> None:
         """The operator's wish for a server: ready, drain or maint. One that comes back from maint is

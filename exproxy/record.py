@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from exproxy.model import TLS, Choice, Persistence, Source
 
@@ -91,7 +91,7 @@ class AccessRecord:
         now = self._service.clock.seconds()
         if final and self._written and not self._fields:
             return
-        record: dict[str, object] = {
+        record: dict[str, Any] = {
             "service": self._service.name,
             "client": f"{self.peer.host}:{self.peer.port}",
             "server": None,
@@ -103,7 +103,9 @@ class AccessRecord:
         record["reason"] = self.reason if final or self.reason else "done"
         self._service.access_log.write(record)
         self._written += 1
-        self._bytes_in, self._bytes_out = received, sent
+        # Where the conversation has counted (a request) there may be more already: what was sent ahead.
+        self._bytes_in += record["bytes_in"]
+        self._bytes_out += record["bytes_out"]
         self._begun = self._picked = now
         self._fields = {}
         self.reason = None

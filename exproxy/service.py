@@ -232,6 +232,7 @@ class ExproxyService(Service):
 
     def reopen_logs(self) -> None:
         """After a rotation: go on in new files; the certificates are read again too."""
+        logs = "the logs were reopened"
         try:
             self.access_log.reopen()
             # sys.stdout is a part of Twisted's log by now, which would hear itself.
@@ -239,9 +240,10 @@ class ExproxyService(Service):
                 self._close_event_log()
                 self._open_event_log()
         except OSError as error:
+            logs = "a log was NOT reopened"
             self.log.error("a log cannot be opened again: {error}", error=error)
         self._certificates.look(always=True)
-        self.log.info("SIGHUP: the logs were reopened and the certificates read; the configuration was not")
+        self.log.info("SIGHUP: {logs}, the certificates were read; the configuration was not", logs=logs)
 
     def cut(self) -> None:
         """Drop every connection now."""

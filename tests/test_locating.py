@@ -135,11 +135,10 @@ class BackendTests(LocatingTestCase):
     """A backend without a port."""
 
     def test_no_port(self) -> None:
-        """It is usable for nobody until its port is known."""
-        self.assertEqual((self.backend.state, self.backend.usable), ("no port", False))
-        self.assertFalse(self.backend.usable_for_new())
-        error = self.assertRaises(NoBackend, self.pool.pick, client())
-        self.assertIn("ex1 no port", error.reason)
+        """Like any other it is taken for UP until somebody has asked."""
+        self.assertEqual((self.backend.state, self.backend.usable), ("no port", True))
+        self.assertTrue(self.backend.usable_for_new())
+        lease_of(self.pool.pick(client())).release()
         self.pool.located(self.backend, 6001)
         self.assertEqual((self.backend.state, self.backend.usable), ("no check", True))
 
@@ -172,25 +171,6 @@ class BackendTests(LocatingTestCase):
         self.assertEqual(self.pool.replace_backends([fixed]), ([fixed], [self.backend]))
         located = Backend("rpc/ex1", "ex1", "192.0.2.1", 0)
         self.assertEqual(self.pool.replace_backends([located]), ([located], [fixed]))
-
-    def test_those_who_wait_are_told(self) -> None:
-        """A client that waits for a free place has one as soon as a port is known."""
-        from exproxy.settings import WhenFull
-
-        other = Backend("rpc/ex2", "ex2", "192.0.2.2", 6001, limit=0)
-        pool = Pool(
-            "rpc",
-            [self.backend, other],
-            RoundRobin(),
-            Nobody(),
-            MemoryStore(self.reactor),
-            self.reactor,
-            when_full=WhenFull("wait", 5.0),
-        )
-        waiting: Any = pool.pick(client())
-        self.assertNoResult(waiting)
-        pool.located(self.backend, 6001)
-        lease_of(self.successResultOf(waiting)).release()
 
 
 class LocationsTests(LocatingTestCase):
@@ -304,7 +284,7 @@ class ProbeTests(LocatingTestCase):
         self.next().say(b"no such interface")
         self.assertFalse(self.backend.health.up)
         self.assertIn('Layer7 wrong status, info: "map: no such interface"', self.said[0])
-        self.assertEqual(self.backend.state, "no port")
+        self.assertEqual(self.backend.state, "DOWN")
         self.next().say(b"at 6001")
         self.now().say(b"bad")
         self.assertEqual(self.backend.state, "DOWN")
@@ -458,6 +438,24 @@ class ConnectTests(LocatingTestCase):
         self.assertEqual([port for port, _ in self.attempts], [6001, 6002])
         self.attempts[1][1].callback("wire")
         self.assertEqual(self.successResultOf(connecting), "wire")
+
+    def test_not_known(self) -> None:
+        """A client that comes before the first check has the port asked for, and is connected there."""
+        self.backend.port = 0
+        connecting = self.connect()
+        self.assertEqual(self.attempts, [])
+        self.next().say(b"at 6003")
+        self.assertEqual([port for port, _ in self.attempts], [6003])
+        self.attempts[0][1].callback("wire")
+        self.assertEqual(self.successResultOf(connecting), "wire")
+
+    def test_not_to_be_known(self) -> None:
+        """Where the server does not say its port the connect has failed, for that reason."""
+        self.backend.port = 0
+        connecting = self.connect()
+        self.next().say(b"no such interface")
+        error = self.failureResultOf(connecting, ConnectFailed).value
+        self.assertEqual((error.code, error.reason, self.attempts), ("L7STS", "no such interface", []))
 
     def test_not_moved(self) -> None:
         """The same port, or no answer, leaves it at the first failure."""

@@ -39,13 +39,16 @@ _TEXTS = {
 def validate(document: Document, where: Where, model: type[M], data: Any) -> M | None:
     """An instance of ``model``; where there were errors (all told to ``document``) one without the
     wrong parts, or None if it cannot do without them."""
+    left_out: set[Where] = set()
     for _ in range(ROUNDS):
         made, details = _try(model, json.dumps(data))
         if made is not None:
             return made
         for detail in details:
-            _tell(document, where, model, detail)
+            if not _emptied(detail, left_out):
+                _tell(document, where, model, detail)
         wrong = {document.known((*where, *_loc(detail)))[len(where) :] for detail in details}
+        left_out |= wrong
         if () not in wrong:
             data = without(data, wrong)
         elif data == {}:
@@ -74,6 +77,12 @@ def _try(model: type[M], text: str) -> tuple[M | None, list[Any]]:
 def _misled(detail: Any) -> bool:
     """Behind a "before" validator strictness takes the file's list for a wrong kind of sequence."""
     return detail["type"] in _SEQUENCES and isinstance(detail["input"], (list, tuple))
+
+
+def _emptied(detail: Any, left_out: Collection[Where]) -> bool:
+    """Whether a list or mapping is too short for nothing but what was wrong in it."""
+    loc = _loc(detail)
+    return detail["type"] == "too_short" and any(path[: len(loc)] == loc for path in left_out)
 
 
 def lacks(document: Document, where: Where, model: type[BaseModel], key: str) -> bool:
@@ -147,6 +156,8 @@ def _text(detail: Any) -> str:
     if kind in ("greater_than_equal", "less_than_equal"):
         side, bound = ("at least", "ge") if kind.startswith("greater") else ("at most", "le")
         return f"must be {side} {context[bound]}, not {_shown(given)}"
+    if kind == "too_short":
+        return f"has {context['actual_length']} entries; at least {context['min_length']} must be there"
     text = str(detail["msg"])
     for prefix in ("Value error, ", "Assertion failed, "):
         text = text.removeprefix(prefix)

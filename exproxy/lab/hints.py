@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import PurePath
 
 Address = tuple[str, int]
 
@@ -39,10 +40,12 @@ def _web(addresses: Mapping[str, Address], name: str, password: str, ca: str | N
     trust = f"--cacert {ca}" if ca else "-k"
     curl = f"curl -s {trust} --resolve {name}:{port}:{host}"
     url = f"https://{name}:{port}"
+    # With the lab's own files, so that trying leaves nothing among the project's.
+    jar = PurePath(ca).with_name("jar") if ca else "jar"
     return [
         f"{curl} {url}/owa/healthcheck.htm",
         f"{curl} -u anna:{password} -D- -o /dev/null {url}/Microsoft-Server-ActiveSync",
-        f"{curl} -c jar -b jar -D- -o /dev/null {url}/owa/      # twice: the cookie keeps the server",
+        f"{curl} -c {jar} -b {jar} -D- -o /dev/null {url}/owa/      # twice: the cookie keeps the server",
         f"browser: https://{host}:{port}/owa/",
     ]
 

@@ -227,9 +227,12 @@ def _claims(head: RequestHead, origin: Origin, request_id: bytes) -> bytes:
     address = origin.address.encode("ascii")
     proto = origin.proto.encode("ascii")
     if not origin.trusted:
+        # HTTP/1.0 may ask for no host at all; an empty one would be a claim too.
+        host = b"X-Forwarded-Host: %b\r\n" % head.host if head.host else b""
         return (
-            b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\nX-Request-ID: %b\r\n"
-            % (address, proto, head.host, request_id)
+            b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n" % (address, proto)
+            + host
+            + b"X-Request-ID: %b\r\n" % request_id
         )
     before = list_of(head.raw, head.marks, b"x-forwarded-for")
     lines = b"X-Forwarded-For: %b\r\n" % (before + b", " + address if before else address)
@@ -239,6 +242,6 @@ def _claims(head: RequestHead, origin: Origin, request_id: bytes) -> bytes:
         (b"x-forwarded-host", b"X-Forwarded-Host", head.host),
         (b"x-request-id", b"X-Request-ID", request_id),
     ):
-        if name not in present:
+        if value and name not in present:
             lines += b"%b: %b\r\n" % (shown, value)
     return lines

@@ -87,6 +87,9 @@ class Login:
             return [Count("logins_objected"), Record(self._fields("objected"))]
         if stage is _Stage.CHALLENGED:
             return [Count("logins_unfinished"), Record(self._fields("unfinished"))]
+        if stage is _Stage.PROVED:
+            # An IN channel of RPC over HTTP works for hours, and its answer comes with its end or never.
+            return [Record(self._fields("unanswered"))]
         return []
 
     def _note(self, token: Token) -> None:

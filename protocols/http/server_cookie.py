@@ -2,6 +2,9 @@
 
 It is learnt from the Set-Cookie fields of answers (RFC 6265 4.1), and known again in requests. A value
 that nobody here has seen being set (after a restart, say) is bound to the server that is chosen for it.
+
+Some clients give the value back in a field with the cookie's name: exchangelib does so with EWS'
+X-BackEndOverrideCookie, on every connection but the one where it got it. That counts as the cookie does.
 """
 
 from __future__ import annotations
@@ -99,6 +102,7 @@ class LearntCookie:
             for field in head.values(b"cookie")
             for name, value in self._theirs.findall(field)
         ]
+        found += [(name, value) for name in sorted(self._names) for value in head.values(name.lower())]
         return [(name, value) for name, value in found if value][:MOST]
 
     def _key(self, name: bytes, value: bytes) -> Key:

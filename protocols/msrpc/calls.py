@@ -108,8 +108,9 @@ def _first(data: bytes) -> Pdu | None:
     return Pdu(header, data[: header.length]) if len(data) >= header.length else None
 
 
-def answered(phase: str, meaning: Meaning) -> Expect:
-    """The answer to a request, all its fragments: ``meaning(stub, syntax)`` is the outcome, or 0 to go on."""
+def answered(phase: str, meaning: Meaning, *, any_word: bool = False) -> Expect:
+    """The answer to a request, all its fragments: ``meaning(stub, syntax)`` is the outcome, or 0 to go on.
+    ``any_word``: a fault will do."""
 
     def read(data: bytes) -> int | Outcome | None:
         try:
@@ -118,6 +119,8 @@ def answered(phase: str, meaning: Meaning) -> Expect:
                 return None
             fragments, length = found
             if fragments[0].header.kind == FAULT:
+                if any_word:
+                    return length
                 return Fail("L7STS", phase, f"fault {fragments[0].unpack('I', CALL_HEADER)[0]:#010x}")
             outcome = meaning(join(fragments), Syntax(fragments[0].header.little))
         except (Malformed, BadStub) as error:

@@ -25,7 +25,8 @@ def rpc_dialogue(interfaces: tuple[Interface, ...]) -> Dialogue:
 
 
 def epm_dialogue(interfaces: tuple[Interface, ...]) -> Dialogue:
-    """A bind to the mapper; then each interface must be registered, or else any look-up be answered."""
+    """A bind to the mapper; then each interface must be registered, or else a look-up be answered: a mapper
+    that does not let everybody look may say so."""
     steps: list[Step] = [Send(bind_to(EPM)), bound(EPM)]
     for number, interface in enumerate(interfaces, 2):
         steps += [
@@ -33,7 +34,10 @@ def epm_dialogue(interfaces: tuple[Interface, ...]) -> Dialogue:
             answered("ept_map", _registered(interface)),
         ]
     if not interfaces:
-        steps += [Send(request(2, LOOKUP, lookup_call(most=1))), answered("ept_lookup", _looked_up)]
+        steps += [
+            Send(request(2, LOOKUP, lookup_call(most=1))),
+            answered("ept_lookup", _looked_up, any_word=True),
+        ]
     return Dialogue(*steps)
 
 

@@ -7,26 +7,39 @@ reached. Conversations under integrity or privacy pass as they are: nobody may c
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from exproxy.actions import ToBackend
 from exproxy.interfaces import IService
 from exproxy.model import AssociationGroup, Destination
 from protocols.msrpc.associations import Associations
 from protocols.msrpc.calling import PROTECTED
-from protocols.msrpc.ept import LOOKUP, MAP
+from protocols.msrpc.ept import LOOKUP, MAP, read_map
 from protocols.msrpc.fragments import Fragments
 from protocols.msrpc.names import EPM
+from protocols.msrpc.ndr import BadStub, Syntax
 from protocols.msrpc.options import EpmOptions
 from protocols.msrpc.own_mapper import OwnMapper
-from protocols.msrpc.pdu import FAULT, FIRST, Header, Pdu
-from protocols.msrpc.rewriting import Rewriting, rewritten
+from protocols.msrpc.pdu import FAULT, FIRST, LAST, Header, Pdu
+from protocols.msrpc.rewriting import Rewriting, asked_on, edited
 from protocols.msrpc.rpc import Rpc, RpcProtocol
 from protocols.msrpc.served import Served
-from protocols.msrpc.tower import Tower, address_of
+from protocols.msrpc.tower import NoTower, Tower, address_of, read_tower, tcp_tower
 
 # Calls whose answers are waited for, at most; the oldest are given up.
 MOST_CALLS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A call whose answer is to be edited. ``request``: the call, where it was there as a whole and nobody
+    vouches for its bytes."""
+
+    operation: int
+    wide: bool
+    request: Pdu | None
 
 
 class Epm(Rpc):
@@ -35,52 +48,81 @@ class Epm(Rpc):
     def __init__(self, service: IService, associations: Associations) -> None:
         super().__init__(service, associations)
         self._served = Served(service)
-        # Calls whose answers are to be edited: the operation, and whether it is in NDR64.
-        self._edited: dict[int, tuple[int, bool]] = {}
+        self._asked: dict[int, Asked] = {}
         self._fragments = Fragments(service.limits.reassembly)
 
     def reads_whole_answer(self, header: Header) -> bool:
         """See Rpc."""
-        return header.call in self._edited
+        return header.call in self._asked
 
     def asked(self, pdu: Pdu) -> None:
         """See Rpc."""
-        if not pdu.header.flags & FIRST:
+        header = pdu.header
+        if not header.flags & FIRST:
             return
-        context = self.calling.accepted(pdu.context)
-        call, operation = pdu.header.call, pdu.opnum
+        context, operation = self.calling.accepted(pdu.context), pdu.opnum
         if context is None or context.interface != EPM.uuid or operation not in (MAP, LOOKUP):
-            self._edited.pop(call, None)
+            self._asked.pop(header.call, None)
             return
-        if len(self._edited) >= MOST_CALLS:
-            self._edited.pop(next(iter(self._edited)))
-        self._edited[call] = (operation, context.wide)
+        if len(self._asked) >= MOST_CALLS:
+            self._asked.pop(next(iter(self._asked)))
+        plain = pdu.whole and header.flags & LAST and not header.auth
+        self._asked[header.call] = Asked(operation, context.wide, pdu if plain else None)
 
-    def answer(self, pdu: Pdu) -> bytes:
+    def answer(self, pdu: Pdu) -> bytes | ToBackend:
         """See Rpc: b"" while more fragments of an answer are to come."""
-        call = pdu.header.call
-        if call not in self._edited or pdu.header.kind == FAULT or _protected(pdu):
-            self._edited.pop(call, None)
-            return b"".join(each.raw for each in self._fragments.drop(call)) + pdu.raw
+        header = pdu.header
+        asked = self._asked.get(header.call)
+        if asked is None or header.kind == FAULT or _protected(pdu):
+            self._asked.pop(header.call, None)
+            return b"".join(each.raw for each in self._fragments.drop(header.call)) + pdu.raw
         fragments = self._fragments.add(pdu)
         if fragments is None:
             return b""
-        operation, wide = self._edited.pop(call)
-        return rewritten(fragments, operation, wide, self._how())
+        found = edited(fragments, asked.operation, asked.wide, self._how(asked))
+        if found.more is not None and asked.request is not None:
+            # A client that asks for one entry at a time takes an answer without any for the end.
+            again = asked_on(asked.request, found.more, header.little, asked.wide)
+            if again is not None:
+                return ToBackend(again)
+        del self._asked[header.call]
+        return found.data
 
-    def _how(self) -> Rewriting:
+    def _how(self, asked: Asked) -> Rewriting:
         options: EpmOptions = self.service.options
         reached = self.facts[Destination].host
+        host = address_of(options.advertise or reached)
 
         def port(tower: Tower) -> int | None:
             return self._served.port(tower, self.server, reached)
 
-        return Rewriting(port, address_of(options.advertise or reached), options.others == "hide")
+        def ours() -> bytes | None:
+            wanted = _wanted(asked)
+            place = self._served.place(wanted, reached) if wanted is not None else None
+            if place is None:
+                return None
+            return tcp_tower(
+                place.interface.uuid, place.interface.major, place.interface.minor, place.port, host
+            )
+
+        return Rewriting(port, host, options.others == "hide", ours)
 
 
 def _protected(answer: Pdu) -> bool:
     trailer = answer.trailer
     return trailer is not None and trailer.level >= PROTECTED
+
+
+def _wanted(asked: Asked) -> Tower | None:
+    """What a call of ept_map is about; None where it is not about NDR over TCP, or cannot be read."""
+    if asked.request is None:
+        return None
+    start, end = asked.request.stub()
+    try:
+        call = read_map(asked.request.raw[start:end], Syntax(asked.request.header.little, asked.wide))
+        return read_tower(call.tower)
+    except (BadStub, NoTower):
+        return None
 
 
 class EpmProtocol(RpcProtocol):
@@ -101,6 +143,6 @@ plugin = EpmProtocol(
     conversation=Epm,  # type: ignore[arg-type]  # its second argument comes from the factory
     default_ports={135: "none"},
     gives=(AssociationGroup,),
-    defaults={"check": "epm", "timeouts": {"idle": "2h10m"}},
+    defaults={"check": "epm", "timeouts": {"idle": "2h10m"}, "on-down": "cut"},
     options=EpmOptions,
 )

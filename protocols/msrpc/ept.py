@@ -56,12 +56,14 @@ class MapCall:
 
 @dataclass(frozen=True, slots=True)
 class LookupCall:
-    """A call of ept_lookup. ``interface``: UUID, major and minor version, where one was named."""
+    """A call of ept_lookup. ``interface``: UUID, major and minor version, where one was named; ``handle_at``:
+    where the handle stands in the stub."""
 
     inquiry: int
     interface: tuple[UUID, int, int] | None
     versions: int
     handle: bytes
+    handle_at: int
     most: int
 
 
@@ -154,7 +156,7 @@ def read_lookup(stub: bytes, syntax: Syntax) -> LookupCall:
         interface = (_uuid(reader, syntax), reader.short(), reader.short())
     versions = reader.long()
     handle = reader.take(20)
-    return LookupCall(inquiry, interface, versions, handle, reader.long())
+    return LookupCall(inquiry, interface, versions, handle, reader.at - 20, reader.long())
 
 
 def _uuid(reader: Reader, syntax: Syntax) -> UUID:
@@ -185,3 +187,8 @@ def lookup_call(handle: bytes = NO_HANDLE, most: int = 100) -> bytes:
     writer.octets(handle)
     writer.long(most)
     return bytes(writer.stub)
+
+
+def turned(handle: bytes) -> bytes:
+    """A handle in the other byte order: a number and a UUID (C706 appendix N, ndr_context_handle)."""
+    return handle[3::-1] + handle[7:3:-1] + handle[9:7:-1] + handle[11:9:-1] + handle[12:]

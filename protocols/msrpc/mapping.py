@@ -69,9 +69,9 @@ class Mapping:
         places = [place for place in self.places if _asked_for(place, call)]
         start = int.from_bytes(call.handle[16:], "little") if call.handle.startswith(_MARK) else 0
         here = places[start : start + call.most]
-        end = start + len(here)
-        more = end < len(places) and bool(here)
-        handle = _MARK + end.to_bytes(4, "little") if more else NO_HANDLE
+        # Clients go on as long as they get as many as they asked for, whatever the handle is.
+        more = bool(here) and len(here) == call.most
+        handle = _MARK + (start + len(here)).to_bytes(4, "little") if more else NO_HANDLE
         entries = tuple(Entry(self._tower(p), annotation=_annotation(p)) for p in here)
         return Answer(handle, call.most, entries, 0 if here else NOT_REGISTERED)
 

@@ -17,6 +17,7 @@ from exproxy.model import Destination, Facts
 from protocols.msrpc.binding import (
     ACCEPTED,
     BAD_STUB,
+    BAD_VERSION,
     FEATURES,
     LEAST_FRAGMENT,
     NDR32,
@@ -115,7 +116,7 @@ class OwnMapper:
             if header is not None and header.kind in (REQUEST, ALTER_CONTEXT):
                 actions.append(ToClient(fault(header.call, 0, PROTOCOL_ERROR)))
             elif header is not None and header.kind == BIND:
-                actions.append(ToClient(nak(header.call, 0)))
+                actions.append(ToClient(nak(header.call, BAD_VERSION)))
             return (*actions, Count("rpc_malformed"), *self._end(f"malformed: {error}"))
         return actions
 

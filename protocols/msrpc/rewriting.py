@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from protocols.msrpc.ept import LOOKUP, NO_HANDLE, NOT_REGISTERED, Answer, Entry, read_answer, write_answer
+from protocols.msrpc.binding import LEAST_FRAGMENT
+from protocols.msrpc.ept import (
+    MAP,
+    NO_HANDLE,
+    NOT_REGISTERED,
+    Answer,
+    Entry,
+    read_answer,
+    read_lookup,
+    turned,
+    write_answer,
+)
 from protocols.msrpc.fragments import cut_anew, join, put_back
 from protocols.msrpc.ndr import BadStub, Syntax
 from protocols.msrpc.pdu import Pdu
@@ -15,30 +26,56 @@ from protocols.msrpc.tower import NoTower, Tower, read_tower
 @dataclass(frozen=True, slots=True)
 class Rewriting:
     """How. ``port(tower)``: ours, or None for what we do not serve, which ``hide`` leaves out; ``host``: 4
-    bytes."""
+    bytes; ``ours()``: the tower that this server's mapper does not know, for we have it from another server.
+    """
 
     port: Callable[[Tower], int | None]
     host: bytes
     hide: bool
+    ours: Callable[[], bytes | None] = lambda: None
 
 
-def rewritten(fragments: Sequence[Pdu], operation: int, wide: bool, how: Rewriting) -> bytes:
-    """The answer of LOOKUP or MAP in all its fragments, edited; as it was where it cannot be read."""
-    header = fragments[0].header
-    syntax = Syntax(header.little, wide)
+@dataclass(frozen=True, slots=True)
+class Edited:
+    """The answer for the client; or ``more``: nothing is left of it, but the server has more to say to who
+    comes with that handle, which is in the answer's byte order."""
+
+    data: bytes
+    more: bytes | None = None
+
+
+def edited(fragments: Sequence[Pdu], operation: int, wide: bool, how: Rewriting) -> Edited:
+    """The answer of LOOKUP or MAP in all its fragments; as it was where it cannot be read."""
+    syntax = Syntax(fragments[0].header.little, wide)
     stub = join(fragments)
     try:
         answer = read_answer(operation, stub, syntax)
     except BadStub:
         # A layout that nobody has described yet; the client may know it.
-        return b"".join(pdu.raw for pdu in fragments)
+        return Edited(b"".join(pdu.raw for pdu in fragments))
     entries = [moved for entry in answer.entries if (moved := _moved(entry, how)) is not None]
+    if operation == MAP and not answer.entries and answer.status == NOT_REGISTERED:
+        own = how.ours()
+        if own is not None:
+            return Edited(_anew(fragments, operation, replace(answer, status=0), (Entry(own),), syntax))
     if len(entries) == len(answer.entries):
-        return put_back(fragments, _patched(stub, entries))
-    largest = max(pdu.header.length for pdu in fragments)
-    return cut_anew(
-        fragments[0], write_answer(operation, _without(operation, answer, entries), syntax), largest
-    )
+        return Edited(put_back(fragments, _patched(stub, entries)))
+    last = operation == MAP or answer.handle == NO_HANDLE or answer.status != 0
+    status = NOT_REGISTERED if last and not entries else answer.status
+    data = _anew(fragments, operation, replace(answer, status=status), entries, syntax)
+    return Edited(data, None if entries or last else answer.handle)
+
+
+def asked_on(request: Pdu, handle: bytes, little: bool, wide: bool) -> bytes | None:
+    """The same look-up from that handle on (``little``: its byte order); None where it cannot be read."""
+    start, end = request.stub()
+    try:
+        call = read_lookup(request.raw[start:end], Syntax(request.header.little, wide))
+    except BadStub:
+        return None
+    at = start + call.handle_at
+    handle = handle if little == request.header.little else turned(handle)
+    return request.raw[:at] + handle + request.raw[at + len(handle) :]
 
 
 def _moved(entry: Entry, how: Rewriting) -> Entry | None:
@@ -61,7 +98,10 @@ def _patched(stub: bytes, entries: Sequence[Entry]) -> bytes:
     return bytes(patched)
 
 
-def _without(operation: int, answer: Answer, entries: Sequence[Entry]) -> Answer:
-    """The answer with fewer entries; where none is left and none is to come, nothing is registered."""
-    none = not entries and (operation != LOOKUP or answer.handle == NO_HANDLE)
-    return Answer(answer.handle, answer.most, tuple(entries), NOT_REGISTERED if none else answer.status)
+def _anew(
+    fragments: Sequence[Pdu], operation: int, answer: Answer, entries: Sequence[Entry], syntax: Syntax
+) -> bytes:
+    """The answer with other entries, in fragments no larger than those that came."""
+    most = max(answer.most, len(entries))
+    stub = write_answer(operation, replace(answer, most=most, entries=tuple(entries)), syntax)
+    return cut_anew(fragments[0], stub, max(LEAST_FRAGMENT, *(pdu.header.length for pdu in fragments)))

@@ -34,6 +34,7 @@ from exproxy.model import BACKEND, CLIENT, AssociationGroup, Facts
 from exproxy.protocol import Protocol
 from protocols.msrpc.associations import Associations, Identity
 from protocols.msrpc.binding import (
+    BAD_VERSION,
     COMM_FAILURE,
     CONGESTION,
     LIMIT_EXCEEDED,
@@ -85,6 +86,7 @@ class Rpc:
         self._idle = SetDeadline(IDLE, service.timeouts.idle)
         self._first: Header | None = None
         self._draining = False
+        self._half = False
         self._lets_go = isinstance(service.options, RpcOptions) and service.options.relay == "full"
         self._state: Callable[[Event], Iterable[Action]] = self._beginning
 
@@ -172,8 +174,7 @@ class Rpc:
         if isinstance(event, Data):
             return (self._idle, *self._read(event))
         if isinstance(event, Eof):
-            # The server has said all; from a client an answer may still be waited for.
-            return self._over("server closed") if event.side is BACKEND else (Close(BACKEND, half=True),)
+            return self._ended(event)
         if isinstance(event, Lost):
             return self._lost(event)
         if isinstance(event, Deadline):
@@ -182,6 +183,13 @@ class Rpc:
             self._draining = True
             return self._leave()
         return ()
+
+    def _ended(self, event: Eof) -> Iterable[Action]:
+        if event.side is BACKEND:
+            return self._over("client closed" if self._half else "server closed")
+        # The client has said all, and may still wait for an answer.
+        self._half = True
+        return (Close(BACKEND, half=True),)
 
     def _read(self, event: Data) -> Iterable[Action]:
         # Whether what the client has of the server's ends within a PDU: one of ours must not follow then.
@@ -222,14 +230,18 @@ class Rpc:
                 continue
             kind = item.header.kind
             if kind in (RESPONSE, FAULT):
-                parts.append(self.answer(item))
-                self.calling.answered(item.header)
+                said = self.answer(item)
+                if isinstance(said, ToBackend):
+                    actions.append(said)
+                else:
+                    parts.append(said)
+                    self.calling.answered(item.header)
                 continue
             parts.append(item.raw)
             if kind in (BIND_ACK, ALTER_CONTEXT_RESPONSE):
                 actions += self._agreed(item)
-        said = b"".join(parts)
-        return (*((ToClient(said),) if said else ()), *actions)
+        data = b"".join(parts)
+        return (*((ToClient(data),) if data else ()), *actions)
 
     def _agreed(self, pdu: Pdu) -> Iterable[Action]:
         before = self.calling.group
@@ -299,7 +311,7 @@ class Rpc:
         said: tuple[Action, ...] = ()
         if not self._within:
             if header is not None and header.kind == BIND:
-                said = (ToClient(nak(header.call, 0)),)
+                said = (ToClient(nak(header.call, BAD_VERSION)),)
             elif header is not None and header.kind in (REQUEST, ALTER_CONTEXT, RESPONSE, FAULT):
                 ours = header.kind in (RESPONSE, FAULT)
                 said = (ToClient(fault(header.call, 0, PROTOCOL_ERROR, executed=ours)),)
@@ -326,8 +338,9 @@ class Rpc:
     def asked(self, pdu: Pdu) -> None:
         """A request goes to the server."""
 
-    def answer(self, pdu: Pdu) -> bytes:
-        """What the client gets for this response or fault (or its begin)."""
+    def answer(self, pdu: Pdu) -> bytes | ToBackend:
+        """What the client gets for this response or fault (or its begin); or what is asked of the server
+        once more, before there is an answer."""
         return pdu.raw
 
 

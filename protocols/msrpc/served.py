@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from exproxy.interfaces import IService
 from exproxy.model import Listening
+from protocols.msrpc.binding import NDR32
 from protocols.msrpc.names import EPM, Interface
 from protocols.msrpc.tower import Tower
 
@@ -40,15 +41,26 @@ class Served:
     def places(self, reached: str) -> list[Place]:
         """All interfaces that can be had here now, the mapper's own first."""
         found = [Place(EPM, port)] if (port := _best(list(self._service.listenings()), reached)) else []
-        met = {EPM.uuid}
-        for _, interfaces in self._rpc():
-            for interface in interfaces:
-                named = [at for at, some in self._rpc() if any(i.uuid == interface.uuid for i in some)]
-                port = _best([at for at in named if any(b.usable for b in at.backends)], reached)
-                if port is not None and interface.uuid not in met:
-                    met.add(interface.uuid)
-                    found.append(Place(interface, port))
+        named = dict.fromkeys(interface for _, interfaces in self._rpc() for interface in interfaces)
+        for interface in named:
+            place = self._place(interface, reached)
+            if place is not None and all(place.interface.uuid != each.interface.uuid for each in found):
+                found.append(place)
         return found
+
+    def place(self, tower: Tower, reached: str) -> Place | None:
+        """Where the interface can be had here that a client asks for, over TCP and in NDR; None: nowhere."""
+        if tower.transport != "TCP" or tower.transfer != NDR32:
+            return None
+        asked = (tower.interface, tower.major)
+        named = (each for _, interfaces in self._rpc() for each in interfaces)
+        interface = next((each for each in named if (each.uuid, each.major) == asked), None)
+        return self._place(interface, reached) if interface is not None else None
+
+    def _place(self, interface: Interface, reached: str) -> Place | None:
+        at = [at for at, interfaces in self._rpc() if any(i.uuid == interface.uuid for i in interfaces)]
+        port = _best([each for each in at if any(b.usable for b in each.backends)], reached)
+        return Place(interface, port) if port is not None else None
 
     def _rpc(self) -> Iterator[tuple[Listening, tuple[Interface, ...]]]:
         for service in self._service.siblings.values():

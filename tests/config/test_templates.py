@@ -104,7 +104,7 @@ class ValuesTests(Folder):
         self.assertIs(self.route(config, "/owa"), self.route(config, "/ecp"))
         for name in ("epm", "rpc", "ab"):
             service = config.services[name]
-            self.assertEqual((service.persistence.name, service.group), ("source-ip", "mapi"))
+            self.assertEqual((service.persistence.name, service.group), ("rpc-association", "mapi"))
             self.assertGreaterEqual(service.timeouts.idle, 7200.0)
         self.assertEqual(config.groups["mapi"].timeout, 7200.0)
 

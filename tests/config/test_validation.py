@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from exproxy.config.validation import known_keys, without
 from exproxy.interfaces import ICheckPlugin
@@ -43,6 +43,7 @@ class Options(BaseModel):
     by_name: dict[str, Inner] = {}
     word: str = ""
     sure: bool = False
+    some: list[int] = Field([1], min_length=1)
 
 
 STEPS = (ICheckPlugin, Question("steps", Options))
@@ -52,6 +53,11 @@ class PluginOptionsTests(ReadingTestCase):
     def check(self, options: str) -> list[str]:
         text = f"{{protocol: tcp, listen: 25, check: {{steps: {options}}}}}"
         return [message.removeprefix("check.steps") for message in self.wrong(text, STEPS)]
+
+    def test_too_few(self) -> None:
+        """An empty list is too short; one whose only entry is wrong has that error alone."""
+        self.assertEqual(self.check("{some: []}"), [".some: has 0 entries; at least 1 must be there"])
+        self.assertEqual(self.check("{some: [x]}"), [".some[0]: must be a whole number, not 'x'"])
 
     def test_good(self) -> None:
         """A plugin gets an instance of its own model."""

@@ -178,6 +178,15 @@ class RequestTests(SynchronousTestCase):
         raw = request(b"GET /x HTTP/1.0")
         self.assertEqual(forward_request(parse_request(raw), CLIENT_ORIGIN, b"").count(b"Host: a\r\n"), 2)
 
+    def test_no_host(self) -> None:
+        """Who asked for no host is not said to have asked for an empty one."""
+        head = parse_request(request(b"GET /x HTTP/1.0", host=None))
+        for trusted in (False, True):
+            origin = Origin("192.0.2.7", host=b"ex1", trusted=trusted)
+            out = forward_request(head, origin, b"id1")
+            self.assertNotIn(b"X-Forwarded-Host", out)
+            self.assertIn(b"X-Forwarded-Proto: https\r\nX-Request-ID: id1\r\n", out)
+
     def test_extra(self) -> None:
         """Fields can be added, and never more than fields."""
         self.assertEqual(sent(extra=[(b"X-A", b"b")]), [*ADDED, (b"x-a", b"b")])

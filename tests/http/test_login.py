@@ -119,6 +119,17 @@ class LoginTests(SynchronousTestCase):
         self.assertIn("Hangup", kinds(talk.expire("link-1")))
         self.assertEqual(counts(talk), ["logins_unfinished"])
 
+    def test_unanswered(self) -> None:
+        """A last token without an answer, as of an IN channel that works, is logged at the end."""
+        for end in (Lost(CLIENT, "closed"), Lost(BACKEND, "closed", ONE)):
+            talk = Talk()
+            talk.exchanges(showing(type_1()), CHALLENGED)
+            talk.says(showing(type_3("ann", "EX")))
+            talk.meets(ONE, reused=True)
+            fields = recorded(talk.on(end))
+            self.assertEqual((fields["login"], fields["user"]), ("unanswered", "EX\\ann"))
+            self.assertEqual((counts(talk), learnt(talk)), ([], []))
+
     def test_anonymous_first_leg(self) -> None:
         """A server that answers the first leg with a page had nobody to log in."""
         talk = Talk()

@@ -58,6 +58,15 @@ class StrategyTests(SynchronousTestCase):
         self.assertEqual(strategy().observe(known(asking()), ServerCookie(b"other", b"abc==")), ())
         self.assertEqual(strategy().observe(known(asking()), object()), ())
 
+    def test_given_back_in_a_field(self) -> None:
+        """A field with the cookie's name counts like the cookie, whatever its case; an empty one does not."""
+        mine = strategy("X-BackEndOverrideCookie")
+        learnt = mine.observe(known(asking()), ServerCookie(b"X-BackEndOverrideCookie", b"ex1~19"))
+        for field in (b"X-BackEndOverrideCookie: ex1~19", b"x-backendoverridecookie:ex1~19 "):
+            self.assertEqual(mine.candidates(known(asking(field))), learnt)
+        self.assertEqual(mine.candidates(known(asking(b"X-BackEndOverrideCookie:"))), ())
+        self.assertEqual(strategy().candidates(known(asking(b"X-BackEndOverrideCookie: ex1~19"))), ())
+
     def test_several_names(self) -> None:
         """Each name counts, and equal values of two are two."""
         mine = strategy("sessionid", "cadata")

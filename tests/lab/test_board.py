@@ -87,9 +87,10 @@ class HintsTests(SynchronousTestCase):
         """Commands for curl, openssl, a mail client and the control carry the addresses."""
         addresses = {"https": ("127.0.0.1", 8443), "imap": ("127.0.0.1", 1143), "imaps": ("127.0.0.1", 1993)}
         addresses |= {"smtp": ("127.0.0.1", 2525), "pop": ("127.0.0.1", 1110)}
-        text = what_to_try(addresses, "outlook.litware.test", "pw", "127.0.0.1:8405", ca="ca.pem")
+        text = what_to_try(addresses, "outlook.litware.test", "pw", "127.0.0.1:8405", ca="lab/ca.pem")
         for part in (
-            "--cacert ca.pem --resolve outlook.litware.test:8443:127.0.0.1",
+            "--cacert lab/ca.pem --resolve outlook.litware.test:8443:127.0.0.1",
+            "-c lab/jar -b lab/jar",
             "openssl s_client -crlf -quiet -servername outlook.litware.test -connect 127.0.0.1:1993",
             "-starttls smtp -connect 127.0.0.1:2525",
             "pop3://127.0.0.1:1110/1",

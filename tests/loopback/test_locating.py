@@ -174,11 +174,11 @@ class LocatingTests(TestCase):
         self.assertEqual((first.backends, first.backends[0].port), (second.backends, self.mapper.port))
 
     async def test_unknown(self) -> None:
-        """Before the port is known clients are refused in the protocol's words."""
+        """Where the server does not say its port clients are refused in the protocol's words."""
         service = await self.started()
         client = await self.client(service)
         await client.until(lambda: client.data == b"sorry\r\n")
-        self.assertEqual(self.backend(service).state, "no port")
+        self.assertEqual(self.backend(service).port, 0)
 
     async def move(self) -> None:
         """The server's service begins anew, at another port."""

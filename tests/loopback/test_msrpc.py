@@ -1,4 +1,4 @@
-"""etc/msrpc.yaml as it stands in the tree, over the lab's servers: ports learnt, towers edited, associations kept."""
+"""etc/msrpc.yaml as it stands in the tree, over the lab's servers."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ class MsrpcTests(TestCase):
         self.assertEqual(await self.survey("127.0.0.1", 9135), expected)
 
     async def test_one_server_on_all_ports(self) -> None:
-        """Mapper, Client Access and Address Book of one address are on one server; the log names what they did."""
+        """Mapper, Client Access, Address Book of an address are on one server; the log says what they did."""
         await self.start()
         seen = {(await self.server_of(await self.client(9531)))[0] for _ in range(3)}
         seen.add((await self.server_of(await self.client(9532), NSPI))[0])
@@ -142,7 +142,7 @@ class MsrpcTests(TestCase):
         self.assertEqual(self.pools()["rpc"].find(seen.pop()).links, 3)
 
     async def test_associations(self) -> None:
-        """Round robin and no other memory: twenty times of twenty the second connection joins the first one."""
+        """Round robin, no other memory: 20 times of 20 the second connection joins the first one."""
         await self.start(lambda text: text.replace("{group: mapi}}", "{group: mapi, fallback: none}}"))
         servers = []
         for _ in range(20):
@@ -193,7 +193,7 @@ class MsrpcTests(TestCase):
         await late.heard.until(lambda: late.over)
 
     async def test_another_port(self) -> None:
-        """A server that comes back at another port is found again, by a client that comes before the check too."""
+        """A server that comes back at another port is found, by a client before the check too."""
         await self.start()
         for pool in self.pools().values():
             for backend in pool.backends:

@@ -241,6 +241,21 @@ class TwistdTests(SynchronousTestCase):
         self.assertEqual((self.folder / "access.log.1").read_text("utf-8"), "")
         self.assertIn('"bytes_in":5', (self.folder / "access.log").read_text("utf-8"))
 
+    def test_rotation_that_fails(self) -> None:
+        """Where a log cannot be opened SIGHUP says so, and the old file is written to the end."""
+        process, port = self.running(self.configure())
+        (self.folder / "access.log").rename(self.folder / "access.log.1")
+        (self.folder / "access.log").mkdir()
+        process.send_signal(signal.SIGHUP)
+        self.until(process, r"a log cannot be opened again: (.*\n)*.*SIGHUP: a log was NOT reopened")
+        client, far = self.client(port)
+        client.close()
+        self.assertEqual(far.recv(100), b"")
+        far.close()
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=PATIENCE)
+        self.assertIn('"bytes_in":5', (self.folder / "access.log.1").read_text("utf-8"))
+
     def test_daemon(self) -> None:
         """As a daemon, from another folder: the configuration's path may be relative, a pid file is kept."""
         self.configure()

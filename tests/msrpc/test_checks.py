@@ -293,7 +293,6 @@ class EpmCheckTests(DialogueCase):
         self.fails(self.ask("nspi"), "L7STS", "bind", "^epmapper is not served there", ack(NO))
         fault = binding.fault(2, 0, 0x1C010002)
         self.fails(self.ask("nspi"), "L7STS", "ept_map", "^fault 0x1c010002$", ack(YES), fault)
-        self.fails(self.ask(), "L7STS", "ept_lookup", "^fault 0x1c010002$", ack(YES), fault)
         other = towers(2, status=0x16C9A0CD)
         self.fails(self.ask("nspi"), "L7STS", "ept_map", "^status 0x16c9a0cd for nspi$", ack(YES), other)
 

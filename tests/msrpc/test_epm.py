@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from twisted.trial.unittest import SynchronousTestCase
 
-from exproxy.actions import Hangup, ToClient
+from exproxy.actions import Hangup, ToBackend, ToClient
 from exproxy.backend import Backend
 from exproxy.events import Lost
 from exproxy.interfaces import IProtocolPlugin
@@ -23,7 +25,9 @@ from protocols.msrpc.ept import (
     NOT_REGISTERED,
     Answer,
     Entry,
+    map_call,
     read_answer,
+    read_lookup,
     write_answer,
 )
 from protocols.msrpc.names import EPM, KNOWN
@@ -243,14 +247,43 @@ class LookupTests(SynchronousTestCase):
         self.assertEqual((len(found.entries), found.status), (8, NOT_REGISTERED))
 
     def test_hide(self) -> None:
-        """Only what is here is left, whatever the part; a handle still leads on."""
+        """Only what is here is left; where nothing of a part is, the server is asked on from its handle."""
         here = talk(others="hide")
         here.asks(lookup_samples.PART_CALL)
-        found = read_answer(LOOKUP, stub_of(here.got(lookup_samples.PART_ANSWER)), Syntax())
-        self.assertNotEqual(found.handle, NO_HANDLE)
-        self.assertEqual(found.status, 0)
+        part = read_answer(LOOKUP, stub_of(lookup_samples.PART_ANSWER), Syntax())
+        actions = here.says(lookup_samples.PART_ANSWER)
+        [again] = [action.data for action in actions if isinstance(action, ToBackend)]
+        self.assertEqual(told(actions), [])
+        call, asked = (read_lookup(stub_of(each), Syntax()) for each in (lookup_samples.PART_CALL, again))
+        self.assertEqual(asked, replace(call, handle=part.handle))
+        self.assertEqual(again[:24], lookup_samples.PART_CALL[:24])
         here.asks(lookup_samples.ALL_CALL)
         self.assertEqual(set(places(here.got(lookup_samples.ALL_ANSWER), LOOKUP)), {(135, HOST)})
+
+
+class ElsewhereTests(SynchronousTestCase):
+    """An interface that this server's mapper has lost, while others have it."""
+
+    def found(self, name: str, usable: bool) -> tuple[int, list[tuple[int, str]]]:
+        """Status and places of the answer to a map of that interface, of which the server knows nothing."""
+        here = talk()
+        [at] = here.rpc.service.siblings["emsmdb"].listenings()
+        backend = Backend("emsmdb/exch2", "exch2", "127.0.0.12", 6142)
+        backend.operator = "ready" if usable else "maint"
+        here.rpc.service.siblings["emsmdb"].listens = (replace(at, backends=(backend,)),)
+        here.asks(request(9, MAP, map_call(KNOWN[name])))
+        empty = write_answer(MAP, Answer(NO_HANDLE, 4, (), NOT_REGISTERED), Syntax())
+        data = here.got(answer(9, empty, 4096))
+        return read_answer(MAP, stub_of(data), Syntax()).status, places(data)
+
+    def test_elsewhere(self) -> None:
+        """The client is led to our port, behind which another server is."""
+        self.assertEqual(self.found("emsmdb", True), (0, [(6001, HOST)]))
+
+    def test_nowhere(self) -> None:
+        """What no usable server has, or no service here, is not registered."""
+        self.assertEqual(self.found("emsmdb", False), (NOT_REGISTERED, []))
+        self.assertEqual(self.found("samr", True), (NOT_REGISTERED, []))
 
 
 class CallsTests(SynchronousTestCase):

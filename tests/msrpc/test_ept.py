@@ -267,7 +267,7 @@ class CallTests(SynchronousTestCase):
         """Everything from the begin, from a handle on, in both byte orders."""
         self.assertEqual(
             read_lookup(stub_of(lookup_samples.PART_CALL), LITTLE),
-            LookupCall(ALL_ENTRIES, None, 0, NO_HANDLE, 2),
+            LookupCall(ALL_ENTRIES, None, 0, NO_HANDLE, 16, 2),
         )
         handle = read_answer(LOOKUP, stub_of(lookup_samples.PART_ANSWER), LITTLE).handle
         self.assertEqual(len(handle), 20)
@@ -290,8 +290,10 @@ class CallTests(SynchronousTestCase):
             writer.octets(bytes(range(20)))
             writer.long(500)
             found = read_lookup(bytes(writer.stub), syntax)
+            handle, at = bytes(range(20)), found.handle_at
+            self.assertEqual(bytes(writer.stub)[at : at + 20], handle)
             self.assertEqual(
-                found, LookupCall(BY_INTERFACE, (uuid, 1, 7), VERSIONS_COMPATIBLE, bytes(range(20)), 500)
+                found, LookupCall(BY_INTERFACE, (uuid, 1, 7), VERSIONS_COMPATIBLE, handle, at, 500)
             )
 
     def test_truncated(self) -> None:
@@ -311,6 +313,8 @@ class CallTests(SynchronousTestCase):
         call = read_map(map_call(KNOWN["nspi"]), LITTLE)
         self.assertEqual(call, MapCall(tower_of("nspi", 0, "0.0.0.0"), 4))
         self.assertEqual(map_call(KNOWN["samr"], 1), samples.MAP_STUB)
-        self.assertEqual(read_lookup(lookup_call(), LITTLE), LookupCall(ALL_ENTRIES, None, 1, NO_HANDLE, 100))
+        self.assertEqual(
+            read_lookup(lookup_call(), LITTLE), LookupCall(ALL_ENTRIES, None, 1, NO_HANDLE, 16, 100)
+        )
         self.assertEqual(read_lookup(lookup_call(bytes(range(20)), 5), LITTLE).handle, bytes(range(20)))
         self.assertNotEqual(EPM.uuid, KNOWN["mgmt"].uuid)

@@ -13,7 +13,7 @@ from exproxy.settings import Limits
 from exproxy.testing import check_protocol_plugin, every_split, link, service
 from protocols.msrpc import binding
 from protocols.msrpc.associations import Associations
-from protocols.msrpc.binding import NDR32, NDR64, Context, Result, read_nak
+from protocols.msrpc.binding import BAD_VERSION, NDR32, NDR64, Context, Result, read_nak
 from protocols.msrpc.names import KNOWN as INTERFACES
 from protocols.msrpc.options import RpcOptions
 from protocols.msrpc.pdu import (
@@ -169,7 +169,7 @@ class FirstPduTests(SynchronousTestCase):
         ):
             actions = talk.asks(data)
             (nak,) = told(actions)
-            self.assertEqual((nak.header.kind, read_nak(nak)), (BIND_NAK, 0))
+            self.assertEqual((nak.header.kind, read_nak(nak)), (BIND_NAK, BAD_VERSION))
             self.assertIn(Count("rpc_malformed"), actions)
             self.assertRegex(reason(actions) or "", "^malformed: a bind ")
 
@@ -440,7 +440,7 @@ class LostTests(SynchronousTestCase):
         talk.asks(samples.SAMR_CALL)
         self.assertEqual(talk.on(Eof(CLIENT)), [Close(BACKEND, half=True)])
         self.assertEqual(talk.got(samples.SAMR_ANSWER), samples.SAMR_ANSWER)
-        self.assertEqual(talk.on(Eof(BACKEND)), [Hangup("server closed")])
+        self.assertEqual(talk.on(Eof(BACKEND)), [Hangup("client closed")])
 
     def test_idle(self) -> None:
         """Silence is the end; every byte begins it anew."""

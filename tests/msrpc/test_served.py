@@ -155,9 +155,9 @@ class PlacesTests(SynchronousTestCase):
         self.assertEqual(here.places(REACHED)[1:], [Place(KNOWN["emsmdb"], 6002)])
 
     def test_not_learnt_yet(self) -> None:
-        """A server whose port is not known yet is not usable."""
+        """A server whose port is not known yet is taken for usable, as it is by the pool."""
         here = served(rpc("rpc", "emsmdb", listens=(at("", 6001, backend("exch1", 0)),)))
-        self.assertEqual(here.places(REACHED), [Place(EPM, 135)])
+        self.assertEqual(here.places(REACHED), [Place(EPM, 135), Place(KNOWN["emsmdb"], 6001)])
 
     def test_mapper_at_the_address_that_was_reached(self) -> None:
         """The mapper's own port is that of the address that the client reached; one that does not listen

@@ -11,6 +11,7 @@ from typing import Any
 
 from tests.peers.kit.case import PeerCase
 from tests.peers.kit.chromium import dump_dom
+from tests.peers.kit.haproxy import Haproxy
 from tests.peers.kit.needs import skip_unless
 from tests.peers.kit.netns import Done
 from tests.peers.kit.process import Process
@@ -38,6 +39,12 @@ services:
     backend: {{port: {port}, tls: false}}
     persistence: none
     scheduling: round-robin
+  windows-strict:
+    protocol: {{http: {{ntlmv1: refuse}}}}
+    listen: "127.0.0.1:81"
+    backend: {{port: {port}}}
+    persistence: none
+    scheduling: round-robin
 """
 
 
@@ -59,11 +66,8 @@ class WindowsCase(PeerCase):
     def tearDown(self) -> None:
         self.assertNotIn("Traceback", self.proxy.log_text())
 
-    def run_python(self, code: str, *arguments: str, users: bool = False) -> Done:
-        """A client in Python, in the namespace."""
-        extra = {}
-        if users:
-            extra["NTLM_USER_FILE"] = str(user_file(self.site.folder))
+    def run_python(self, code: str, *arguments: str, **extra: str) -> Done:
+        """A client in Python, in the namespace; ``extra``: its environment."""
         return self.site.namespace.run(
             [sys.executable, "-W", "ignore", "-c", code, *arguments], timeout=60, extra=extra
         )
@@ -114,10 +118,10 @@ for number in range(3):
 IMPACKET = """
 import sys
 from impacket.dcerpc.v5 import rpcrt, samr, transport
-from impacket.http import AUTH_BASIC
+from impacket.http import AUTH_BASIC, AUTH_NTLM
 reaching = transport.DCERPCTransportFactory("ncacn_http:127.0.0.1[59531,RpcProxy=%s]" % sys.argv[1])
-reaching.set_credentials("user1", sys.argv[2], "EX")
-reaching.set_auth_type(AUTH_BASIC)
+reaching.set_credentials("user1", sys.argv[4], "EX")
+reaching.set_auth_type({"basic": AUTH_BASIC, "ntlm": AUTH_NTLM}[sys.argv[3]])
 dce = reaching.get_dce_rpc()
 dce.set_credentials("Administrator", sys.argv[2], "EX")
 dce.set_auth_level(rpcrt.RPC_C_AUTHN_LEVEL_PKT_PRIVACY)
@@ -184,36 +188,76 @@ class ConnectionTests(WindowsCase):
         self.assertEqual(record["user"], "EX\\user1")
         self.assertNotIn("TlRMTVNT", self.proxy.log_text() + str(self.proxy.records()))
 
+    def test_old_ntlm(self) -> None:
+        """A client of NTLMv1 is known in the log, and stays out where that is refused; NTLMv2 comes in."""
+        strict = f"http://{PROXY}:81/"
+        for url, mechanism, login in (
+            (URL, "ntlmv1", None),
+            (strict, "ntlmv1", "objected"),
+            (strict, "ntlm", "done"),
+        ):
+            level = "0" if mechanism == "ntlmv1" else "3"
+            done = self.run_python(REQUESTS, url, f"EX\\{MANY[0]}", PASSWORD, LM_COMPAT_LEVEL=level)
+            wanted = ("windows" if url == URL else "windows-strict", mechanism, f"EX\\{MANY[0]}")
+            record = self.proxy.await_access(
+                lambda record, wanted=wanted: (
+                    (record["service"], record.get("mechanism"), record.get("user")) == wanted
+                ),
+                1,
+            )[0]
+            # Whether a server takes NTLMv1 is its own affair.
+            self.assertIn(record["login"], {login} if login else {"done", "refused"})
+            self.assertEqual("403 None" in done.out, login == "objected", done)
+        self.assertEqual(len(self.seen(done.out)), 4, done)
+
     def test_many(self) -> None:
         """200 users over 200 connections, their requests interleaved: each page is its reader's own."""
+        places = self.ask_as(MANY, URL, 3)
+        self.assertEqual({len(each) for each in places.values()}, {1})
+        connections = [place for each in places.values() for place in each]
+        self.assertEqual(len(set(connections)), len(MANY))
+        self.assertEqual({server for server, _ in connections}, NAMES)
+
+    def test_behind_haproxy(self) -> None:
+        """The same where a HAProxy before exproxy shares its connections as far as it may."""
+        haproxy = Haproxy(self.site, (PROXY, 8087), ["http-reuse always", f"server exproxy {PROXY}:80"])
+        haproxy.start()
+        try:
+            places = self.ask_as(MANY[:40], f"http://{PROXY}:8087/", 4)
+        finally:
+            haproxy.stop()
+        self.assertEqual(len({place for each in places.values() for place in each}), len(places))
+
+    def ask_as(self, users: tuple[str, ...], url: str, turns: int) -> dict[str, set[tuple[str, str]]]:
+        """Each of them asks so often, the requests of all interleaved, and must see its own name.
+
+        Gives each one's servers and connections.
+        """
         with self.site.namespace.entered(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             import requests  # type: ignore[import-untyped]
             from requests_ntlm import HttpNtlmAuth  # type: ignore[import-untyped]
 
             sessions = {}
-            for user in MANY:
+            for user in users:
                 session = sessions[user] = requests.Session()
                 session.auth = HttpNtlmAuth(f"EX\\{user}", PASSWORD)
 
             def ask(user: str) -> str:
-                return str(sessions[user].get(URL, timeout=30).text)
+                return str(sessions[user].get(url, timeout=30).text)
 
-            places: dict[str, set[tuple[str, str]]] = {user: set() for user in MANY}
+            places: dict[str, set[tuple[str, str]]] = {user: set() for user in users}
             # Threads of the calling one's namespace.
             with ThreadPoolExecutor(16) as pool:
-                for turn in range(3):
-                    users = MANY[turn::2] + MANY[1 - turn % 2 :: 2] if turn else MANY
-                    for user, text in zip(users, pool.map(ask, users), strict=True):
+                for turn in range(turns):
+                    asking = users[turn % 2 :: 2] + users[1 - turn % 2 :: 2] if turn else users
+                    for user, text in zip(asking, pool.map(ask, asking), strict=True):
                         [(server, name, connection)] = self.seen(text)
                         self.assertEqual(name, f"EX\\{user}")
                         places[user].add((server, connection))
             for session in sessions.values():
                 session.close()
-        self.assertEqual({len(each) for each in places.values()}, {1})
-        connections = [place for each in places.values() for place in each]
-        self.assertEqual(len(set(connections)), len(MANY))
-        self.assertEqual({server for server, _ in connections}, NAMES)
+        return places
 
 
 class ApacheTests(WindowsCase):
@@ -303,12 +347,33 @@ class OutlookAnywhereTests(WindowsCase):
         finally:
             haproxy.stop()
 
+    def impacket(self, port: int, login: str = "basic", password: str = PASSWORD) -> Done:
+        """All users of the domain by RPC over HTTP/1.1; ``password``: for HTTP."""
+        return self.run_python(IMPACKET, f"{PROXY}:{port}", PASSWORD, login, password)
+
     def test_impacket(self) -> None:
         """A hundred-odd users by HTTP/1.1 with Expect, with TLS and without, from either server."""
         met = set()
         for turn in range(6):
-            done = self.run_python(IMPACKET, f"{PROXY}:{(80, 443)[turn % 2]}", PASSWORD)
+            done = self.impacket((80, 443)[turn % 2])
             self.assertEqual(done.code, 0, done)
             met |= NAMES & set(done.out.split())
         self.assertEqual(met, NAMES)
         self.assertNotIn("one half of a pair", self.proxy.log_text())
+
+    def test_impacket_ntlm(self) -> None:
+        """The same by NTLM, logged for both channels; a wrong password does not come in."""
+        for port in (80, 443):
+            done = self.impacket(port, "ntlm")
+            self.assertEqual(done.code, 0, done)
+        self.assertNotIn("one half of a pair", self.proxy.log_text())
+        # An IN channel has no answer as long as it works.
+        for method, login in (("RPC_OUT_DATA", "done"), ("RPC_IN_DATA", "unanswered")):
+            self.proxy.await_access(
+                lambda record, wanted=(method, login, "EX\\user1"): (
+                    (record.get("method"), record.get("login"), record.get("user")) == wanted
+                ),
+                2,
+            )
+        done = self.impacket(80, "ntlm", "wrong")
+        self.assertIn("NTLM authentication failed in RPC_IN_DATA channel", done.err)

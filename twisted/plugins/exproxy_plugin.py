@@ -5,7 +5,13 @@ A plugin of yours stands in a file of your own, ``twisted/plugins/NAME_plugin.py
 
 from twisted.application.service import ServiceMaker
 
-from exproxy.interfaces import ICheckPlugin, IPersistencePlugin, IProtocolPlugin, ISchedulingPlugin
+from exproxy.interfaces import (
+    ICheckPlugin,
+    ICommandPlugin,
+    IPersistencePlugin,
+    IProtocolPlugin,
+    ISchedulingPlugin,
+)
 from exproxy.lazy import Lazy
 
 exproxy = ServiceMaker(  # type: ignore[no-untyped-call]  # Twisted has no types for it
@@ -44,3 +50,5 @@ imap_check = Lazy(ICheckPlugin, "imap", "protocols.mail.imap_check:plugin")
 pop_check = Lazy(ICheckPlugin, "pop", "protocols.mail.pop_check:plugin")
 rpc_check = Lazy(ICheckPlugin, "rpc", "protocols.msrpc.check:rpc")
 epm_check = Lazy(ICheckPlugin, "epm", "protocols.msrpc.check:epm")
+
+epm_command = Lazy(ICommandPlugin, "epm", "protocols.msrpc.command:plugin")

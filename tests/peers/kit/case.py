@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from .needs import skip_unless
 from .site import Site
 
-_SERVERS = ("dovecot", "postfix", "nginx", "samba", "windows", "kerberos", "apache")
+_SERVERS = ("dovecot", "postfix", "nginx", "samba", "roaming", "mapper", "windows", "kerberos", "apache")
 
 
 class PeerCase(SynchronousTestCase):

@@ -6,12 +6,11 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from .interfaces import SAMR, Interface
 from .netns import Done, Namespace
 from .samba import ADMINISTRATOR, REALM, WORKGROUP
 from .server import PASSWORD
 
-SAMR = ("12345778-1234-ABCD-EF00-0123456789AC", "1.0")
-LSA = ("12345778-1234-ABCD-EF00-0123456789AB", "0.0")
 _LIMIT = 10.0
 
 
@@ -58,9 +57,14 @@ class Clients:
         argv = ["rpcclient", "-s", self._smb_conf(), "-U", user, binding, "-c", command]
         return self._namespace.run(argv, timeout=limit)
 
-    def smbtorture(self, binding: str, *tests: str, limit: float = 60.0) -> Done:
+    def smbtorture(
+        self,
+        binding: str,
+        *tests: str,
+        user: str = f"{WORKGROUP}\\{ADMINISTRATOR}%{PASSWORD}",
+        limit: float = 60.0,
+    ) -> Done:
         """Samba's own protocol tests, for example `ncacn_ip_tcp:127.0.0.1`, rpc.handles.samr."""
-        user = f"{WORKGROUP}\\{ADMINISTRATOR}%{PASSWORD}"
         argv = ["smbtorture", "-s", self._smb_conf(), binding, "-U", user, *tests]
         return self._namespace.run(argv, timeout=limit)
 
@@ -72,7 +76,7 @@ class Clients:
             path.write_text(f"[global]\n  workgroup = {WORKGROUP}\n  realm = {REALM}\n{own}")
         return str(path)
 
-    def hept_map(self, address: str, interface: tuple[str, str] = SAMR, limit: float = _LIMIT) -> str:
+    def hept_map(self, address: str, interface: Interface = SAMR, limit: float = _LIMIT) -> str:
         """Ask the endpoint mapper with impacket; gives `ncacn_ip_tcp:127.0.0.1[59531]`."""
         with self._namespace.entered(), warnings.catch_warnings():
             warnings.simplefilter("ignore")

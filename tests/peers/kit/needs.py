@@ -23,6 +23,13 @@ _NEEDS: dict[str, tuple[str, ...]] = {
         "/usr/share/samba/setup/provision*.ldif",
         "/usr/lib/*/samba/ldb/samba_dsdb.so",
     ),
+    "roaming": ("samba", "samba-tool", "ldbadd", "/usr/share/samba/setup/provision*.ldif"),
+    "mapper": (
+        "/usr/libexec/samba/samba-dcerpcd",
+        "/usr/libexec/samba/rpcd_epmapper",
+        "/usr/lib/python3/dist-packages/tdb*.so",
+    ),
+    "raw_protocol": ("/usr/lib/python3/dist-packages/samba/tests/dcerpc/raw_protocol.py",),
     "curl": ("curl",),
     "openssl": ("openssl",),
     "swaks": ("swaks", "/usr/lib/*/perl5/*/Net/SSLeay.pm"),
@@ -44,6 +51,7 @@ _MODULES = {
     "pyspnego": "spnego",
     "requests-ntlm": "requests_ntlm",
     "exchangelib": "exchangelib",
+    "scapy": "scapy",
 }
 
 

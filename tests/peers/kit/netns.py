@@ -22,6 +22,9 @@ _CLONE_NEWNET = 0x40000000
 _SIOCSIFFLAGS = 0x8914
 _IFF_UP_RUNNING = 0x1 | 0x40
 _LISTEN, _ESTABLISHED = "0A", "01"
+# Outgoing connections get their ports from here: no server of the kit, and no service of an exproxy
+# before it (59531 among them), listens at one of these.
+_OUTGOING = (10000, 32767)
 _UNWANTED = ("PYTHON", "COVERAGE", "MAIL_CONFIG", "SSL_CERT", "LC_", "LANG")
 
 Endpoint = tuple[str, int]
@@ -93,6 +96,7 @@ class Namespace:
                 self.identity = os.fstat(self._descriptor).st_ino
                 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
                     fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", _IFF_UP_RUNNING))
+                Path("/proc/sys/net/ipv4/ip_local_port_range").write_text("{} {}\n".format(*_OUTGOING))
             finally:
                 _call("setns", home, _CLONE_NEWNET)
         finally:

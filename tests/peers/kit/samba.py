@@ -1,7 +1,7 @@
 """Samba's RPC server: endpoint mapper at 135, SAMR at 59531, LSA at 59532, as Exchange's are.
 
 SAMR stands for MSExchangeRPC and LSA for MSExchangeAB: NTLM, signing, sealing, context handles and
-association groups are the real ones.
+association groups are the real ones. `Roaming` has them at other ports, different on each server.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from .guardian import guardian
 from .netns import Namespace
 from .server import PASSWORD, Place, Server
 
+# The interfaces besides the mapper's, in the order of their ports. Samba gives each a port of its own
+# when it is not told one, and does not start where some of them share one.
+INTERFACES = ("samr", "lsarpc", "netlogon", "drsuapi", "wkssvc")
 REALM, WORKGROUP, ADMINISTRATOR = "EX.TEST", "EX", "Administrator"
 MEMBERS = 40
 _CONFIGURATION = """\
@@ -25,12 +28,7 @@ _CONFIGURATION = """\
   server role = active directory domain controller
   server services = rpc
   dcerpc endpoint servers = epmapper, samr, lsarpc, dssetup, drsuapi, netlogon, wkssvc
-  rpc server port:samr = 59531
-  rpc server port:lsarpc = 59532
-  rpc server port:dssetup = 59532
-  rpc server port:netlogon = 59533
-  rpc server port:drsuapi = 59534
-  rpc server port:wkssvc = 59535
+{ports}
   interfaces = {address}/8
   bind interfaces only = yes
   private dir = {folder}/private
@@ -95,7 +93,7 @@ class Samba(Server):
     """
 
     kind = "samba"
-    ports = (135, 59531, 59532)
+    first: int = 59531
 
     def __init__(self, place: Place) -> None:
         """Copy the domain and write the configuration."""
@@ -107,7 +105,45 @@ class Samba(Server):
             shutil.copytree(template / name, self.folder / name, copy_function=shutil.copy2)
         for name in ("lock", "pid", "ncalrpc", "cache", "bind-dns"):
             (self.folder / name).mkdir(exist_ok=True)
-        configuration.write_text(
-            _CONFIGURATION.format(folder=self.folder, address=self.address, realm=REALM, workgroup=WORKGROUP)
-        )
         _add(self.namespace, self.folder, _user(self.server))
+        self._configure()
+
+    def _configure(self) -> None:
+        """Write what the next start reads."""
+        at = {name: self.first + number for number, name in enumerate(INTERFACES)}
+        lines = (
+            f"  rpc server port:{name} = {port}" for name, port in (*at.items(), ("dssetup", at["lsarpc"]))
+        )
+        (self.folder / "smb.conf").write_text(
+            _CONFIGURATION.format(
+                folder=self.folder,
+                address=self.address,
+                realm=REALM,
+                workgroup=WORKGROUP,
+                ports="\n".join(lines),
+            )
+        )
+        self.ports = (135, *at.values())
+        self.ready = frozenset((self.address, port) for port in self.ports)
+
+    def port(self, interface: str) -> int:
+        """Where one of INTERFACES is."""
+        return self.ports[1 + INTERFACES.index(interface)]
+
+
+class Roaming(Samba):
+    """The same with ports that nothing fixes: others on each server, others after `move`."""
+
+    kind = "roaming"
+
+    def __init__(self, place: Place) -> None:
+        """7100 and the next ones on ex1, 7200 and the next ones on ex2."""
+        self.first = 7000 + 100 * int(place.server.removeprefix("ex"))
+        super().__init__(place)
+
+    def move(self) -> None:
+        """Stop it, and start it at other ports, which no server had before."""
+        self.stop()
+        self.first += 10
+        self._configure()
+        self.start()

@@ -15,12 +15,13 @@ from .clients import Clients
 from .dovecot import Dovecot
 from .guardian import guardian
 from .kerberos import Kerberos
+from .mapper import Mapper
 from .needs import skip_unless
 from .netns import Namespace
 from .nginx import Nginx
 from .postfix import Postfix
 from .process import Process
-from .samba import Samba
+from .samba import Roaming, Samba
 from .server import DOMAIN, PUBLIC, USERS, Place, Server
 from .windows import Apache, Windows
 
@@ -108,6 +109,16 @@ class Site:
     def samba(self) -> dict[str, Samba]:
         """RPC."""
         return self._both("samba", Samba)
+
+    @cached_property
+    def roaming(self) -> dict[str, Roaming]:
+        """RPC at ports that nothing fixes; not together with samba or mapper."""
+        return self._both("roaming", Roaming)
+
+    @cached_property
+    def mapper(self) -> dict[str, Mapper]:
+        """An endpoint mapper in which interfaces come and go."""
+        return self._both("mapper", Mapper)
 
     @cached_property
     def windows(self) -> dict[str, Windows]:

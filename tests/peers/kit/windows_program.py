@@ -1,7 +1,8 @@
 """A web server that logs people in as IIS does, and an RPC proxy (MS-RPCH) before a real RPC server.
 
 `python -m tests.peers.kit.windows_program ADDRESS PORT NAME RPC-ADDRESS`, users in NTLM_USER_FILE.
-Log-ins belong to the connection: NTLM, and Basic for RPC. Pages say who asks, over which connection.
+Log-ins belong to the connection: NTLM, and Basic for RPC. Pages say who asks, over which connection;
+`/DIRECTORY/healthcheck.htm` asks for no log-in, and some answers take their time (long_answers).
 """
 
 from __future__ import annotations
@@ -9,11 +10,15 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import hmac
 import itertools
 import struct
 import sys
 from collections.abc import Mapping
 from typing import Any
+
+from .long_answers import long_answer
+from .server import PASSWORD
 
 _EMPTY = b"Content-Length: 0\r\n\r\n"
 _ASKS = b"HTTP/1.1 401 Unauthorized\r\n"
@@ -52,6 +57,28 @@ _C2 = rts(0, struct.pack("<II", 6, 1), struct.pack("<II", 0, 65536), _TIMEOUT)
 _ECHO = rts(0x40)
 
 
+def proven(token: bytes, challenge: bytes) -> str | None:
+    """Whose raw AUTHENTICATE message this is, by its NTLMv2 response (MS-NLMP 3.3.2); None for nobody's.
+
+    pyspnego computes the whole response anew, and so takes only clients that spell their part of it as
+    it would itself: neither Samba's nor impacket's.
+    """
+    from spnego._ntlm_raw.crypto import ntowfv1, ntowfv2
+    from spnego._ntlm_raw.messages import Authenticate
+
+    if token[8:12] != b"\3\0\0\0":
+        return None
+    shown = Authenticate.unpack(token)
+    user, domain, response = (
+        shown.user_name or "",
+        shown.domain_name or "",
+        shown.nt_challenge_response or b"",
+    )
+    key = ntowfv2(user, ntowfv1(PASSWORD), domain)
+    proof = hmac.digest(key, challenge + response[16:], "md5")
+    return f"{domain}\\{user}" if hmac.compare_digest(proof, response[:16]) else None
+
+
 async def packet(reader: asyncio.StreamReader) -> bytes:
     """One RPC packet."""
     head = await reader.readexactly(16)
@@ -67,6 +94,7 @@ class Connection:
         self._number = next(_numbers)
         self._requests = 0
         self._context: Any = None
+        self._challenge = b""
         self._user: str | None = None
 
     async def serve(self) -> None:
@@ -84,9 +112,10 @@ class Connection:
         length = int(fields.get("content-length", "0"))
         self._requests += 1
         channel = method.startswith("RPC_") and length > 16
-        if self._user is None and not self._logs_in(
-            fields.get("authorization", ""), method.startswith("RPC_")
-        ):
+        if target.lower().endswith("/healthcheck.htm"):
+            self._page(target, fields)
+            return
+        if self._user is None and not self._logs_in(fields.get("authorization", "")):
             # A channel that nobody may open is not read.
             await self._reader.readexactly(0 if channel else length)
             return
@@ -95,10 +124,10 @@ class Connection:
         if channel:
             await self._channel(method, target)
             raise ConnectionError
-        await self._reader.readexactly(length)
+        body = await self._reader.readexactly(length)
         if method.startswith("RPC_"):
             self._writer.write(_RPC % len(_ECHO) + _ECHO)
-        else:
+        elif not await long_answer(self._name, target, fields, body, self._writer):
             self._page(target, fields)
         await self._writer.drain()
 
@@ -111,35 +140,33 @@ class Connection:
         head = f"HTTP/1.1 200 OK\r\nX-Server: {self._name}\r\nContent-Type: {kind}\r\n"
         self._writer.write(head.encode() + b"Content-Length: %d\r\n\r\n" % len(data) + data)
 
-    def _logs_in(self, authorization: str, rpc: bool) -> bool:
-        """Whether somebody is logged in now; else the 401 was written.
-
-        ``rpc``: pyspnego does not accept the last leg of Samba's client, and whether it is right does
-        not matter here: Samba itself asks again.
-        """
-        scheme, _, token = authorization.partition(" ")
+    def _logs_in(self, authorization: str) -> bool:
+        """Whether somebody is logged in now; else the 401 was written."""
+        scheme, _, text = authorization.partition(" ")
         if scheme.lower() == "basic":
-            self._user = base64.b64decode(token).decode().partition(":")[0]
+            self._user = base64.b64decode(text).decode().partition(":")[0]
             return True
-        if scheme.lower() not in ("ntlm", "negotiate") or not token:
+        if scheme.lower() not in ("ntlm", "negotiate") or not text:
             self._writer.write(_ASKS + _OFFERS + _EMPTY)
             return False
         import spnego
 
+        token = base64.b64decode(text)
         if self._context is None:
             self._context = spnego.server(protocol=scheme.lower(), options=spnego.NegotiateOptions.use_ntlm)
         try:
-            answer = self._context.step(base64.b64decode(token)) or b""
+            answer = self._context.step(token) or b""
         except Exception:
             self._context = None
-            if rpc and base64.b64decode(token)[8:9] == b"\3":
-                self._user = "somebody"
-                return True
-            self._writer.write(_ASKS + _OFFERS + _EMPTY)
-            return False
+            self._user = proven(token, self._challenge)
+            if self._user is None:
+                self._writer.write(_ASKS + _OFFERS + _EMPTY)
+            return self._user is not None
         if self._context.complete:
             self._user = str(self._context.client_principal)
             return True
+        # MS-NLMP 2.2.1.2
+        self._challenge = answer[24:32]
         told = base64.b64encode(answer)
         self._writer.write(_ASKS + b"WWW-Authenticate: %s %s\r\n" % (scheme.encode(), told) + _EMPTY)
         return False

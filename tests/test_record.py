@@ -1,0 +1,55 @@
+"""The record of a connection: bytes are counted once, for the request that they belong to."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from exproxy.model import Source
+from exproxy.record import AccessRecord
+
+
+class AccessRecordTests(SynchronousTestCase):
+    """Written with the connection's totals."""
+
+    def setUp(self) -> None:
+        self.lines: list[dict[str, Any]] = []
+        service: Any = SimpleNamespace(name="web", clock=Clock(), access_log=self)
+        self.record = AccessRecord(service, Source("192.0.2.1", 1024))
+
+    def write(self, record: dict[str, Any]) -> None:
+        """As the access log."""
+        self.lines.append(record)
+
+    def counts(self) -> list[tuple[int, int]]:
+        return [(line["bytes_in"], line["bytes_out"]) for line in self.lines]
+
+    def test_a_connection(self) -> None:
+        """Without a count of its own it has the totals."""
+        self.record.write(120, 4000, final=True)
+        self.assertEqual(self.counts(), [(120, 4000)])
+
+    def test_requests_sent_ahead(self) -> None:
+        """What a client sent ahead counts for the request it is, however that one ends."""
+        self.record.merge({"bytes_in": 100, "bytes_out": 500})
+        self.record.write(170, 500)
+        self.record.merge({"status": 502})
+        self.record.write(170, 800, final=True)
+        self.assertEqual(self.counts(), [(100, 500), (70, 300)])
+
+    def test_one_after_the_other(self) -> None:
+        """Requests that are not counted have what came since the last record."""
+        self.record.merge({"status": 400})
+        self.record.write(100, 500)
+        self.record.merge({"status": 400})
+        self.record.write(150, 900, final=True)
+        self.assertEqual(self.counts(), [(100, 500), (50, 400)])
+
+    def test_nothing_after_a_request(self) -> None:
+        """A connection that ends after its last request has no line of its own."""
+        self.record.write(100, 500)
+        self.record.write(100, 500, final=True)
+        self.assertEqual(len(self.lines), 1)
