@@ -22,7 +22,7 @@ from protocols.msrpc.names import EPM
 from protocols.msrpc.ndr import BadStub, Syntax
 from protocols.msrpc.options import EpmOptions
 from protocols.msrpc.own_mapper import OwnMapper
-from protocols.msrpc.pdu import FAULT, FIRST, LAST, Header, Pdu
+from protocols.msrpc.pdu import FAULT, FIRST, LAST, REQUEST, Header, Pdu
 from protocols.msrpc.rewriting import Rewriting, asked_on, edited
 from protocols.msrpc.rpc import Rpc, RpcProtocol
 from protocols.msrpc.served import Served
@@ -30,12 +30,14 @@ from protocols.msrpc.tower import NoTower, Tower, address_of, read_tower, tcp_to
 
 # Calls whose answers are waited for, at most; the oldest are given up.
 MOST_CALLS = 256
+# Bytes of a call that is kept until its answer is there; real ones have 64 to 220.
+LARGEST_CALL = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A call whose answer is to be edited. ``request``: the call, where it was there as a whole and nobody
-    vouches for its bytes."""
+    """A call whose answer is to be edited. ``request``: the call, where it is short, in one fragment, and
+    nobody vouches for its bytes."""
 
     operation: int
     wide: bool
@@ -50,6 +52,10 @@ class Epm(Rpc):
         self._served = Served(service)
         self._asked: dict[int, Asked] = {}
         self._fragments = Fragments(service.limits.reassembly)
+
+    def reads_whole_call(self, header: Header) -> bool:
+        """See Rpc."""
+        return header.kind == REQUEST and header.length <= LARGEST_CALL
 
     def reads_whole_answer(self, header: Header) -> bool:
         """See Rpc."""
@@ -66,7 +72,7 @@ class Epm(Rpc):
             return
         if len(self._asked) >= MOST_CALLS:
             self._asked.pop(next(iter(self._asked)))
-        plain = pdu.whole and header.flags & LAST and not header.auth
+        plain = header.length <= LARGEST_CALL and header.flags & LAST and not header.auth
         self._asked[header.call] = Asked(operation, context.wide, pdu if plain else None)
 
     def answer(self, pdu: Pdu) -> bytes | ToBackend:
@@ -80,7 +86,7 @@ class Epm(Rpc):
         if fragments is None:
             return b""
         found = edited(fragments, asked.operation, asked.wide, self._how(asked))
-        if found.more is not None and asked.request is not None:
+        if found.more is not None and asked.request is not None and not self.half:
             # A client that asks for one entry at a time takes an answer without any for the end.
             again = asked_on(asked.request, found.more, header.little, asked.wide)
             if again is not None:

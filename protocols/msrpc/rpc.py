@@ -86,7 +86,8 @@ class Rpc:
         self._idle = SetDeadline(IDLE, service.timeouts.idle)
         self._first: Header | None = None
         self._draining = False
-        self._half = False
+        # Whether the client has said all, and the server been told so.
+        self.half = False
         self._lets_go = isinstance(service.options, RpcOptions) and service.options.relay == "full"
         self._state: Callable[[Event], Iterable[Action]] = self._beginning
 
@@ -186,9 +187,9 @@ class Rpc:
 
     def _ended(self, event: Eof) -> Iterable[Action]:
         if event.side is BACKEND:
-            return self._over("client closed" if self._half else "server closed")
+            return self._over("client closed" if self.half else "server closed")
         # The client has said all, and may still wait for an answer.
-        self._half = True
+        self.half = True
         return (Close(BACKEND, half=True),)
 
     def _read(self, event: Data) -> Iterable[Action]:

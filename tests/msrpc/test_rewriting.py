@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -161,6 +161,7 @@ class LookupTests(SynchronousTestCase):
         self.assertGreater(len(changed), 0)
         self.assertLessEqual(len(changed), 6 * len(tcp))
 
+    @settings(max_examples=60, deadline=None)
     @given(st.integers(1, 60).map(lambda n: 8 * n), st.booleans())
     def test_any_fragments(self, largest: int, little: bool) -> None:
         """Wherever a stub is cut, the towers are found, and the fragments are the same."""
