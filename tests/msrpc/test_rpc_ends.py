@@ -118,6 +118,16 @@ class LostTests(SynchronousTestCase):
         self.assertEqual(actions[-1], Hangup("server reset"))
         self.assertEqual(talk.on(Data(CLIENT, samples.SAMR_CALL)), [])
 
+    def test_broken_before_the_ack(self) -> None:
+        """A first bind that the server leaves behind is refused for now; a refused one waits for nothing."""
+        talk = Talk().opened()
+        (found,) = told(talk.on(Lost(BACKEND, "reset")))
+        self.assertEqual((found.header.kind, binding.read_nak(found)), (BIND_NAK, binding.CONGESTION))
+        talk = Talk().opened()
+        talk.says(binding.nak(1, binding.LIMIT_EXCEEDED))
+        self.assertFalse(talk.rpc.busy)
+        self.assertEqual(talk.on(Lost(BACKEND, "reset")), [Hangup("server reset")])
+
     def test_in_order(self) -> None:
         """A server that closes has its reasons: the client is closed, without faults."""
         self.assertEqual(self.busy().on(Lost(BACKEND, "closed")), [Hangup("server closed")])
