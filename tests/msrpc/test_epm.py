@@ -146,7 +146,7 @@ class MapTests(SynchronousTestCase):
 
     def test_unreadable(self) -> None:
         """An answer that nobody understands passes as it was."""
-        here = mapped(others="hide")
+        here = mapped()
         here.asks(samples.SAMR_CALL)
         strange = answer(2, b"strange")
         self.assertEqual(here.got(strange), strange)

@@ -12,7 +12,7 @@ from exproxy.settings import Limits
 from exproxy.testing import every_split
 from protocols.msrpc import binding
 from protocols.msrpc.binding import NDR64, Context, Result
-from protocols.msrpc.epm import LARGEST_CALL, MOST_CALLS
+from protocols.msrpc.epm import LARGEST_CALL, MOST_CALLS, MOST_TIMES, Epm
 from protocols.msrpc.ept import (
     LOOKUP,
     MAP,
@@ -28,7 +28,7 @@ from protocols.msrpc.names import EPM
 from protocols.msrpc.ndr import Syntax
 from protocols.msrpc.pdu import FAULT, FIRST, LAST, ORPHANED, REQUEST, RESPONSE
 from tests.msrpc import lookup_samples, samples
-from tests.msrpc.conversations import HOST, IMPACKET, Talk, mapped, places, reason, told
+from tests.msrpc.conversations import HOST, IMPACKET, Talk, mapped, mapper, places, reason, told
 from tests.msrpc.support import (
     SIGNED,
     answer,
@@ -269,6 +269,25 @@ class CallsTests(SynchronousTestCase):
         here.asks(carrier(REQUEST, 1, b"x" * 8, opnum=MAP, flags=FIRST))
         here.asks(carrier(REQUEST, 1, b"x" * 8, opnum=MAP, flags=LAST))
         self.assertEqual(places(here.got(self.answers("emsmdb")[0])), [(6001, HOST)])
+
+    def test_before_the_ack(self) -> None:
+        """A call that the client sends with its bind is edited too."""
+        here = Talk(mapper(), kind=Epm).opened()
+        here.asks(request(1, MAP, b"x"))
+        (data,) = self.answers("emsmdb")
+        self.assertEqual(here.got(samples.PLAIN_BIND_ACK), samples.PLAIN_BIND_ACK)
+        self.assertEqual(places(here.got(data)), [(6001, HOST)])
+
+    def test_asked_on_for_ever(self) -> None:
+        """A server that has nothing for a client, and always more, is asked on MOST_TIMES times."""
+        here = mapped(others="hide")
+        here.asks(lookup_samples.PART_CALL)
+        call = pdus(lookup_samples.PART_CALL)[0].header.call
+        more = write_answer(LOOKUP, Answer(b"\1" * 20, 2, (Entry(None),), 0), Syntax())
+        data = answer(call, more, 4096)
+        for _ in range(MOST_TIMES):
+            self.assertEqual(here.got(data), b"")
+        self.assertEqual(read_answer(LOOKUP, stub_of(here.got(data)), Syntax()).entries, ())
 
     def test_most_calls(self) -> None:
         """256 calls are waited for; of more, the oldest answers pass as they are."""
