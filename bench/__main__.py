@@ -27,12 +27,12 @@ from bench.figures import Budget
 from bench.load.tls import NAME
 from bench.measuring import Row, measure
 from bench.peers import MODULES, Peer, Running, peers
-from bench.pictures import pictures
+from bench.pictures import NAMES, pictures
 from bench.workloads import CROWD, Workload, workloads
 from tests.certificates import ca_file, pem, rsa_pem
 
 # Seconds for all rounds; starting and ending take some more.
-_QUICK, _FULL = 105.0, 560.0
+_QUICK, _FULL = 105.0, 540.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,9 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen = _chosen(workloads(options.quick, files, options.crowd), options.only)
     known = [one for one in peers((*MODULES, *options.modules)) if one.name not in options.without]
     before = machine.load()
-    for peer in known:
-        if peer.missing:
-            _say(peer.missing)
+    for text in dict.fromkeys(peer.missing for peer in known if peer.missing):
+        _say(text)
     if before > machine.QUIET:
         _say(f"the load average is {before}: somebody else is at work, the figures are not for publishing")
     began = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -56,7 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "load before": before,
         "machine": machine.description(),
         "cores": asdict(machine.cores()),
-        "versions": {one.name: one.version or one.missing for one in known},
+        "versions": {one.name: one.version for one in known if one.version},
+        "missing": sorted({one.missing for one in known if one.missing}),
     }
     _publish(rows, known, facts, options.out)
     return int(any(row.outcomes["exproxy"].problem for row in rows if "exproxy" in row.outcomes))
@@ -69,7 +69,7 @@ def _options() -> argparse.ArgumentParser:
     parser.add_argument("--only", nargs="*", default=[], help="beginnings of workloads' names")
     parser.add_argument("--without", nargs="*", default=[], help="peers to leave out")
     parser.add_argument("--rounds", type=int, default=0, help="of each workload and peer; 0: 5, quick 3")
-    parser.add_argument("--seconds", type=float, default=0.0, help="of a round; 0: 1.2, quick 0.35")
+    parser.add_argument("--seconds", type=float, default=0.0, help="of a round; 0: 1.2, quick 0.3")
     parser.add_argument("--crowd", type=int, default=CROWD, help="connections of the largest ping-pong")
     parser.add_argument("--modules", nargs="*", type=Path, default=[], help="more folders of nginx's modules")
     return parser
@@ -85,7 +85,7 @@ def _chosen(every: list[Workload], beginnings: Sequence[str]) -> list[Workload]:
 
 
 def _run(chosen: list[Workload], able: Sequence[Peer], options: argparse.Namespace, files: int) -> list[Row]:
-    seconds = options.seconds or (0.35 if options.quick else 1.2)
+    seconds = options.seconds or (0.3 if options.quick else 1.2)
     rounds = options.rounds or (3 if options.quick else 5)
     rows: list[Row] = []
     folder = Path(tempfile.mkdtemp(prefix="exproxy-bench-"))
@@ -94,12 +94,13 @@ def _run(chosen: list[Workload], able: Sequence[Peer], options: argparse.Namespa
         for at, peer in enumerate(able, 1):
             site = _site(folder / peer.name.replace(" ", "-"), at, files)
             running.append(Running(peer, site, machine.cores()))
-        budget = Budget(_QUICK if options.quick else _FULL, len(chosen), time.monotonic)
+        weights = sum(workload.weight for workload in chosen)
+        budget = Budget(_QUICK if options.quick else _FULL, weights, time.monotonic)
         for number, workload in enumerate(chosen, 1):
             if budget.over:
                 _say(f"the time is over: {workload.title} and what follows are left out")
                 break
-            budget.begin()
+            budget.begin(workload.weight)
             _say(f"{number}/{len(chosen)} {workload.title}")
             row = measure(workload, running, rounds, seconds, budget, _say)
             rows.append(row)
@@ -125,27 +126,35 @@ def _site(folder: Path, number: int, files: int) -> Site:
 
 def _publish(rows: list[Row], known: Sequence[Peer], facts: dict[str, Any], out: Path) -> None:
     names = [one.name for one in known if one.version]
-    text = "\n\n".join(
-        [
-            f"{facts['began']}, {'quick' if facts['quick'] else 'full'}, "
-            + ", ".join(f"{name} {version}" for name, version in facts["versions"].items()),
-            "CPU of the proxy's process for each unit of work, medians; ratio: exproxy / haproxy, below 1 is "
-            "cheaper:",
-            tables.costs(rows, names),
-            tables.rates(rows),
-            tables.memory(rows, names),
-            "\n".join(f"- {remark}" for remark in tables.remarks(rows)),
-        ]
-    )
-    print("\n" + text.strip() + "\n")
+    parts = [
+        _headline(facts),
+        "CPU of the proxy's process for each unit of work, medians; ratio: exproxy / haproxy, below 1 is "
+        "cheaper:",
+        tables.costs(rows, names),
+        tables.rates(rows),
+        tables.memory(rows, names),
+        "\n".join(f"- {remark}" for remark in [*facts["missing"], *tables.remarks(rows)]),
+    ]
+    text = "\n\n".join(part for part in parts if part)
+    print("\n" + text + "\n")
     out.mkdir(parents=True, exist_ok=True)
-    (out / "results.md").write_text(text.strip() + "\n", "utf-8")
+    (out / "results.md").write_text(text + "\n", "utf-8")
     (out / "results.json").write_text(json.dumps({**facts, "rows": _plain(rows)}, indent=1) + "\n", "utf-8")
-    for name, drawing in pictures(rows).items():
-        (out / f"{name}.svg").write_text(drawing, "utf-8")
+    drawn = pictures(rows)
+    for name in NAMES:
+        # A picture of an earlier run would be taken for one of this.
+        (out / f"{name}.svg").unlink(missing_ok=True)
+        if name in drawn:
+            (out / f"{name}.svg").write_text(drawn[name], "utf-8")
     if any(tables.disturbed(list(row.outcomes.values())) for row in rows):
         _say("some rounds were disturbed (marked !): something else used the proxies' processor")
     _say(f"written to {out}: results.md, results.json and pictures")
+
+
+def _headline(facts: dict[str, Any]) -> str:
+    versions = ", ".join(f"{name} {number}" for name, number in facts["versions"].items())
+    length = "quick" if facts["quick"] else "full"
+    return f"{facts['began']}, {length}, load average before {facts['load before']:.2f}: {versions}"
 
 
 def _plain(rows: list[Row]) -> list[dict[str, Any]]:

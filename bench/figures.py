@@ -57,6 +57,7 @@ class Round:
 class Summary:
     """The medians of a peer's rounds; costs in CPU seconds per unit, ``low`` and ``high`` the extremes.
 
+    ``busy`` is the median share of a round in which the process ran: near 1 it set the pace.
     ``disturbed`` is the largest share of waiting in a round: above a few per cent somebody else was there.
     """
 
@@ -68,6 +69,7 @@ class Summary:
     p50: float | None
     p99: float | None
     disturbed: float
+    busy: float
 
 
 def summary(rounds: Sequence[Round]) -> Summary | None:
@@ -84,6 +86,7 @@ def summary(rounds: Sequence[Round]) -> Summary | None:
         rate=statistics.median(each.rate for each in done),
         p50=_median_of(each.p50 for each in done),
         p99=_median_of(each.p99 for each in done),
+        busy=statistics.median(each.cpu / each.seconds for each in done),
         disturbed=max(each.waited / (each.cpu + each.waited) if each.cpu else 0.0 for each in done),
     )
 
@@ -109,17 +112,18 @@ def ratio(ours: float | None, theirs: float | None) -> float | None:
 class Budget:
     """Shares the time that is left among the workloads that are left; ``clock()`` gives seconds."""
 
-    def __init__(self, seconds: float, workloads: int, clock: Callable[[], float]) -> None:
+    def __init__(self, seconds: float, weights: float, clock: Callable[[], float]) -> None:
+        """``weights``: the sum of those of all workloads."""
         self._clock = clock
         self._end = clock() + seconds
-        self._left = workloads
+        self._left = weights
         self._until = self._end
 
-    def begin(self) -> None:
-        """The next workload: it has an equal share of what is left."""
+    def begin(self, weight: float) -> None:
+        """The next workload: it has a share of what is left, by its weight."""
         now = self._clock()
-        self._until = now + max(0.0, self._end - now) / max(1, self._left)
-        self._left -= 1
+        self._until = now + max(0.0, self._end - now) * min(1.0, weight / max(self._left, weight))
+        self._left -= weight
 
     def another(self, done: int, lasted: float) -> bool:
         """Whether one more round fits, which will last as the one before; the first one always does."""

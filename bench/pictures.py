@@ -16,6 +16,8 @@ _TITLES = {
     "handshakes": "TLS handshakes: CPU of the proxy's process",
     "day": "A mixed day: CPU of the proxy's process",
 }
+NAMES = ("ratio", "memory", *_TITLES)
+"""All pictures that there can be."""
 
 
 def pictures(rows: Sequence[Row]) -> dict[str, str]:

@@ -83,7 +83,17 @@ def _cost(row: Row, peer: str) -> str:
 
 def rates(rows: Sequence[Row]) -> str:
     """Rate, latency and spread of each peer."""
-    head = ["workload", "peer", "per second", "p50 ms", "p99 ms", "rounds", "CPU, least to most", "disturbed"]
+    head = [
+        "workload",
+        "peer",
+        "per second",
+        "p50 ms",
+        "p99 ms",
+        "busy",
+        "rounds",
+        "CPU, least to most",
+        "disturbed",
+    ]
     lines = []
     for row in rows:
         unit = row.workload.unit
@@ -95,9 +105,10 @@ def rates(rows: Sequence[Row]) -> str:
                 [
                     row.workload.title,
                     outcome.peer,
-                    "-" if row.workload.kind == "day" else f"{number(found.rate)} {unit.what}",
+                    "-" if row.workload.kind == "day" else f"{number(found.rate)} {unit.many}",
                     number(found.p50 * 1e3 if found.p50 is not None else None),
                     number(found.p99 * 1e3 if found.p99 is not None else None),
+                    f"{found.busy:.0%}",
                     str(found.rounds),
                     f"{number(found.low * unit.scale)} to {number(found.high * unit.scale)} {unit.sign}",
                     f"{found.disturbed:.0%}" + (" !" if found.disturbed > _DISTURBED else ""),

@@ -29,6 +29,11 @@ class Unit:
         """``µs/request``."""
         return f"{self.sign}/{self.what}"
 
+    @property
+    def many(self) -> str:
+        """``requests``."""
+        return self.what if self.what.isupper() else f"{self.what}s"
+
 
 CONNECTION = Unit("µs", "connection", 1e6)
 EXCHANGE = Unit("µs", "exchange", 1e6)
@@ -63,6 +68,11 @@ class Workload:
     fresh: bool = False
     memory: bool = False
     longer: float = 1.0
+
+    @property
+    def weight(self) -> float:
+        """Its share of the time: starting processes and making thousands of connections takes some, too."""
+        return 1.0 + 2.0 * self.fresh + 2.0 * (self.memory or self.longer > 1)
 
 
 def _bulk(streams: int, up: bool) -> Workload:

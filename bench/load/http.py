@@ -79,7 +79,8 @@ class Requester(Channel):
             self._finish()
 
     def _begin(self, head: bytes) -> None:
-        length, cookie = LENGTH.search(head), _COOKIE.search(head)
+        length = LENGTH.search(head)
+        cookie = None if self.cookie else _COOKIE.search(head)
         self._head, self._status = b"", head[9:12]
         self._length, self._taken, self._right = int(length[1]) if length else 0, 0, True
         if cookie:

@@ -63,6 +63,7 @@ def page(body: bytes) -> bytes:
 
 
 _PAGE, _BODY, _DONE = page(PAGE) + PAGE, page(BODY), page(DONE) + DONE
+_GET_PAGE = b"GET /owa/page "
 _WRONG = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -78,6 +79,10 @@ class Web(Channel):
     def received(self, data: bytes) -> None:
         if self._got < self._length:
             data = self._take(data)
+        if data.startswith(_GET_PAGE) and data.find(HEAD_END) == len(data) - len(HEAD_END) and not self._held:
+            # Most of what comes, without a second look.
+            self._answer(data)
+            return
         self._held += data
         while (at := self._held.find(HEAD_END)) >= 0:
             head, self._held = self._held[:at], self._held[at + len(HEAD_END) :]
@@ -100,6 +105,9 @@ class Web(Channel):
         return rest
 
     def _answer(self, head: bytes) -> None:
+        if head.startswith(_GET_PAGE):
+            self.write(_PAGE)
+            return
         line = head[: head.find(b"\r\n")]
         wait = _WAIT.search(line)
         if wait:

@@ -38,9 +38,15 @@ class SummaryTests(SynchronousTestCase):
 
     def test_disturbed(self) -> None:
         """Of the time that the proxy was ready, the share without a processor; the worst round counts."""
-        found = summary([Round(1, 1.0, 1.0, 0.0), Round(1, 1.0, 0.3, 0.1)])
+        found = summary([Round(1, 1.0, 0.5, 0.0), Round(1, 1.0, 0.3, 0.1)])
         assert found is not None
         self.assertAlmostEqual(found.disturbed, 0.25)
+
+    def test_busy(self) -> None:
+        """The share of the time in which the proxy ran."""
+        found = summary([Round(1, 2.0, 0.5, 0.0)])
+        assert found is not None
+        self.assertEqual(found.busy, 0.25)
 
     def test_no_latency(self) -> None:
         """Bulk has none."""
@@ -78,29 +84,31 @@ class BudgetTests(SynchronousTestCase):
     """The time that all may take together."""
 
     def setUp(self) -> None:
-        """100 seconds for four workloads."""
+        """100 seconds for workloads of weight 1, 1 and 2."""
         self.now = 1000.0
-        self.budget = Budget(100.0, 4, lambda: self.now)
+        self.budget = Budget(100.0, 4.0, lambda: self.now)
 
     def test_first_round(self) -> None:
         """Each workload has one round, however little time is left."""
-        self.budget.begin()
+        self.budget.begin(1.0)
         self.now += 90.0
         self.assertTrue(self.budget.another(0, 50.0))
 
     def test_share(self) -> None:
         """Another round is begun where one like the last fits into the workload's share."""
-        self.budget.begin()
+        self.budget.begin(1.0)
         self.now += 15.0
         self.assertTrue(self.budget.another(1, 10.0))
         self.assertFalse(self.budget.another(1, 10.1))
 
     def test_shares_what_is_left(self) -> None:
         """What a workload did not use is for the others."""
-        self.budget.begin()
-        self.budget.begin()
+        self.budget.begin(1.0)
+        self.budget.begin(1.0)
         self.assertTrue(self.budget.another(1, 33.0))
         self.assertFalse(self.budget.another(1, 34.0))
+        self.budget.begin(2.0)
+        self.assertTrue(self.budget.another(1, 99.0))
 
     def test_over(self) -> None:
         """At the end nothing new begins."""

@@ -70,7 +70,7 @@ class OthersTests(SynchronousTestCase):
     def test_rates(self) -> None:
         """Each peer has its rate, its latencies and its spread."""
         text = tables.rates([row(exproxy=21.0, haproxy_256k=20.0)])
-        self.assertIn("1,000 exchange |   1.00 |   2.00 |      1 |    21.0 to 21.0 µs", text)
+        self.assertIn("1,000 exchanges |   1.00 |   2.00 |   2% |      1 |    21.0 to 21.0 µs", text)
         self.assertIn("haproxy 256k", text)
 
     def test_memory(self) -> None:
