@@ -123,6 +123,8 @@ def _prepare(workload: Workload, one: Running, outcome: Outcome) -> None:
 
 def _round(one: Running, outcome: Outcome, seconds: float) -> None:
     pid = one.pid
+    one.clients.ask({"do": "warm"}, 70.0)
+    time.sleep(_SETTLE)
     ran, waited = machine.usage(pid)
     # What is under way when the time is over may take a while.
     said = one.clients.ask({"do": "run", "seconds": seconds}, seconds + 15.0)

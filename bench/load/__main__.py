@@ -1,7 +1,8 @@
 """The clients' process: orders as JSON lines on stdin, an answer to each on stdout.
 
-``{"do": "prepare", "kind": …, "host": …, "ports": {…}, "options": {…}}``, ``{"do": "run", "seconds": …}``,
-``{"do": "close"}``. An answer with ``error`` says what the proxy did wrong. The end of stdin is the end.
+``{"do": "prepare", "kind": …, "host": …, "ports": {…}, "options": {…}}``, ``{"do": "warm"}``,
+``{"do": "run", "seconds": …}``, ``{"do": "close"}``. An answer with ``error`` says what the proxy did wrong.
+The end of stdin is the end.
 """
 
 from __future__ import annotations
@@ -56,9 +57,12 @@ class Clients:
             gc.collect()
             gc.freeze()
             return {"connections": made}
-        if order["do"] == "run":
+        if order["do"] in ("warm", "run"):
             if self._work is None:
                 raise LoadError("nothing is prepared")
+            if order["do"] == "warm":
+                self._work.warm()
+                return {}
             return asdict(self._work.run(order["seconds"]))
         self._drop()
         return {}

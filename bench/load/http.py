@@ -158,6 +158,12 @@ class KeepAlive(Work):
             self.notes["cipher"] = self._kept[0].sock.cipher()[0]
         return len(self._kept)
 
+    def warm(self) -> None:
+        # A proxy may have let idle connections to the server go; to make them anew is another measurement.
+        self.until = 0.0
+        self.begin()
+        self.wait(PREPARING)
+
     def begin(self) -> None:
         self.busy += len(self._kept)
         for kept in self._kept:

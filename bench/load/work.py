@@ -62,6 +62,9 @@ class Work:
         """Make the connections that last; how many there are."""
         return 0
 
+    def warm(self) -> None:
+        """Do again what a pause may have undone, before a run; raises LoadError."""
+
     def begin(self) -> None:
         """Start as much as is to be under way at a time."""
 

@@ -63,6 +63,7 @@ class LoadTests(SynchronousTestCase):
         work = KINDS[kind](self.loop, target, {name.replace("_", "-"): v for name, v in options.items()})
         self.addCleanup(work.close)
         work.prepare()
+        work.warm()
         return work.run(0.01)
 
     def test_short(self) -> None:
