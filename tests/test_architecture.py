@@ -20,6 +20,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "actions",
         "errors",
         "interfaces",
+        "proxy_protocol",
         "settings",
         "routes",
         "units",
