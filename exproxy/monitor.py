@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from exproxy import actions
 from exproxy.asking import Asking
 from exproxy.backend import Backend
+from exproxy.connect import as_ourselves
 from exproxy.interfaces import ICheck
 from exproxy.pool import Pool
 from exproxy.settings import HealthSettings
@@ -86,6 +87,7 @@ class Probe:
             self._settings.timeout,
             self._answered,
             self._met,
+            as_ourselves(self._backend.client_address),
         )
         self._asking.start()
 

@@ -10,12 +10,10 @@ import ipaddress
 import re
 import struct
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 from exproxy.errors import ExproxyError
-from exproxy.model import Destination, Source
-
-Version: TypeAlias = Literal["v1", "v2"]
+from exproxy.model import Destination, Source, Version
 
 # A line of version 1 at its longest, CR LF included [2.1].
 LONGEST_LINE = 107

@@ -55,6 +55,8 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "session",
         "virtual",
         "listening",
+        "proxied",
+        "transparent",
         "names",
         "monitor",
         "asking",

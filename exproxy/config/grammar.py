@@ -9,9 +9,9 @@ import ipaddress
 import re
 from typing import Any, Literal
 
+from exproxy.model import Version
 from exproxy.plugins import Choice as Choice
 from exproxy.plugins import choice as choice
-from exproxy.proxy_protocol import Version
 from exproxy.settings import WhenFull
 from exproxy.units import duration
 

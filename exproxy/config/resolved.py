@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from exproxy.config.errors import Problem
-from exproxy.model import ServerTLSOptions, TLSOptions
+from exproxy.model import ServerTLSOptions, TLSOptions, Version
 from exproxy.plugins import Selected
-from exproxy.proxy_protocol import Version
 from exproxy.routes import Answer, Route
 from exproxy.settings import HealthSettings, Limits, Networks, TcpOptions, Timeouts, WhenFull
 from exproxy.tls.guard import Policy
@@ -107,6 +106,8 @@ class Reaching:
     slow_ramp: float
     when_full: WhenFull
     on_down: Literal["keep", "cut"]
+    # Connect from the client's own address.
+    transparent: bool
 
     def target(self, listen: Listen) -> Target:
         """Where clients of that listening port go: the port and TLS of its pool."""
@@ -134,6 +135,7 @@ class RouteConfig(Reaching):
     slow_ramp: float
     when_full: WhenFull
     on_down: Literal["keep", "cut"]
+    transparent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +172,6 @@ class ServiceConfig(Reaching):
     tls: ServerTLSOptions = field(default_factory=ServerTLSOptions)
     hsts: bytes | None = None
     extended_protection: Policy = "off"
-    # Connect from the client's own address.
     transparent: bool = False
 
 

@@ -163,6 +163,7 @@ def route(one: RouteDraft, protocol: Selected[Any]) -> RouteConfig:
         slow_ramp=SLOW_RAMP if ramp is None else ramp,
         when_full=full or WhenFull(),
         on_down=down or "keep",
+        transparent=bool(stack.pick("transparent")),
     )
 
 

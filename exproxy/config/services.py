@@ -158,7 +158,7 @@ def finished(context: Context, one: Service) -> ServiceConfig:
         name_ttl=_or(stack.pick("name_ttl"), NAME_TTL),
         answer=one.answer,
         routes=tuple(route(each, one.protocol) for each in one.routes),
-        transparent=_or(stack.pick("transparent"), False),
+        transparent=bool(stack.pick("transparent")),
     )
 
 
