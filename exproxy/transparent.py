@@ -1,7 +1,8 @@
 """Connecting from an address that is not ours: the client's own (Linux, IP_TRANSPARENT).
 
-The system lets only those do so who may administer the network, CAP_NET_ADMIN. Privileges may be
-given up later (``twistd --uid``): ``keep`` before and ``regain`` after it save that one of them.
+The system lets only those do so who have one of the capabilities CAP_NET_RAW and CAP_NET_ADMIN; the
+first may do less. Privileges may be given up later (``twistd --uid``): ``keep`` before and ``regain``
+after it save that one of them.
 """
 
 from __future__ import annotations
@@ -26,11 +27,12 @@ _IP_BIND_ADDRESS_NO_PORT = 24
 _PR_SET_KEEPCAPS = 8
 _CAPABILITIES = 0x20080522
 _CAP_NET_ADMIN = 12
+_CAP_NET_RAW = 13
 
 ADVICE = (
     "`transparent: true` connects to servers from the clients' addresses, for which exproxy needs the "
-    "capability CAP_NET_ADMIN on Linux: start it as root (--uid and --gid may give up the rest), or add "
-    "CAP_NET_ADMIN to AmbientCapabilities= and CapabilityBoundingSet= of the systemd unit; see "
+    "capability CAP_NET_RAW or CAP_NET_ADMIN on Linux: start it as root (--uid and --gid may give up the "
+    "rest), or add CAP_NET_RAW to AmbientCapabilities= and CapabilityBoundingSet= of the systemd unit; see "
     "docs/transparent.md"
 )
 
@@ -99,14 +101,22 @@ def keep() -> None:
 
 
 def regain() -> None:
-    """After it: where the capability is no longer in effect it comes back, and what else is permitted goes.
+    """After it: where neither capability is in effect any more one comes back, and all else that is
+    permitted goes.
 
     Raises ConfigurationError where that cannot be.
     """
     try:
         require()
     except ConfigurationError:
-        sets = (_Sets * 2)()
-        sets[0].effective = sets[0].permitted = 1 << _CAP_NET_ADMIN
-        ctypes.CDLL(None).capset(ctypes.byref(_Header(_CAPABILITIES, 0)), ctypes.byref(sets))
+        # What is not permitted is refused as a whole, and the other one tried.
+        if not _only(_CAP_NET_RAW):
+            _only(_CAP_NET_ADMIN)
         require()
+
+
+def _only(capability: int) -> bool:
+    sets = (_Sets * 2)()
+    sets[0].effective = sets[0].permitted = 1 << capability
+    header = _Header(_CAPABILITIES, 0)
+    return bool(ctypes.CDLL(None).capset(ctypes.byref(header), ctypes.byref(sets)) == 0)
