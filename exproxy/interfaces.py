@@ -158,7 +158,8 @@ class IService(Interface):
         """The :class:`IMarker` of that target's persistence, or None where it sets no cookie."""
 
     def port_tls(port: int) -> str:
-        """The TLS mode of the listening port: 'none', 'implicit' or 'passthrough'."""
+        """The TLS mode of the listening port, ``facts[Destination].listening``: 'none', 'implicit' or
+        'passthrough'."""
 
 
 # ---------------------------------------------------------------------------------- persistence
