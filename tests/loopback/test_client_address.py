@@ -19,7 +19,8 @@ from exproxy.connect import ConnectFailed, as_ourselves, connect
 from exproxy.errors import ConfigurationError
 from exproxy.model import BACKEND, ClientAddress, Version
 from exproxy.proxy_protocol import Header, parse
-from tests.loopback.pairs import Far, client_tls, server_tls
+from tests.loopback.configured import Answering, WebServer, port_of, running
+from tests.loopback.pairs import Far, Recorder, client_tls, server_tls
 from tests.loopback.world import Server, ServerFirst, World
 
 
@@ -155,6 +156,62 @@ class SendProxyTests(TestCase):
     def test_nothing_to_say(self) -> None:
         """Without `send-proxy` a check introduces itself to nobody."""
         self.assertIsNone(as_ourselves(ClientAddress()))
+
+
+class HeaderThenWeb(Answering):
+    """A web server whose connections begin with a header; the factory keeps them."""
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        self._begun = False
+
+    def dataReceived(self, data: bytes) -> None:
+        if not self._begun:
+            self._begun = True
+            header = parse(data)
+            assert header is not None
+            self.factory.headers.append(header)
+            data = data[header.length :]
+        super().dataReceived(data)
+
+
+WEB = """
+servers: {{a: 127.0.0.1}}
+services:
+  web:
+    protocol: http
+    listen: "127.0.0.1:0"
+    backend: {{port: {plain}}}
+    routes:
+      told: {{path: /told, backend: {{port: {told}, send-proxy: v1}}}}
+"""
+
+
+class RouteTests(TestCase):
+    """`send-proxy` of one route."""
+
+    timeout = 15
+
+    async def test_one_header_a_link(self) -> None:
+        """Requests of one client share a link and its one header; other routes send none."""
+        plain, told = WebServer(b"plain"), WebServer(b"told")
+        told.protocol = HeaderThenWeb  # type: ignore[assignment]
+        told.headers = []  # type: ignore[attr-defined]
+        ports = [reactor.listenTCP(0, factory, interface="127.0.0.1") for factory in (plain, told)]
+        for port in ports:
+            self.addCleanup(port.stopListening)
+        numbers = dict(zip(("plain", "told"), (port.getHost().port for port in ports), strict=True))
+        service = await running(self, WEB, **numbers)
+        wire = await connect(reactor, "127.0.0.1", port_of(service, "web"), timeout=5)
+        heard = Recorder()
+        wire.attach(heard)
+        for number, path in enumerate(("/told", "/", "/told/x"), 1):
+            wire.write(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path.encode())
+            await heard.until(lambda number=number: heard.bytes().count(b"from ") == number)
+        wire.abort()
+        clients = [header.source for header in told.headers if header.source]  # type: ignore[attr-defined]
+        ours = [source for source in clients if source.port == wire.local.port]
+        self.assertEqual((len(ours), len(told.heads), len(plain.heads)), (1, 2, 1))
 
 
 class Content:
