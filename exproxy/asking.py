@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from exproxy import actions, events
-from exproxy.connect import ConnectFailed, connect
+from exproxy.connect import ConnectFailed, Introduce, connect
 from exproxy.interfaces import ICheck, IWire, IWireUser
 from exproxy.model import BACKEND, TLS, Link
 from exproxy.names import resolve
@@ -42,10 +42,11 @@ class Asking:
         timeout: float,
         done: Callable[[actions.Outcome], None],
         met: Callable[[TLS], actions.Fail | None] | None = None,
+        introduce: Introduce | None = None,
     ) -> None:
         """``client_tls()`` gives the TLS of this backend; None where it speaks plain TCP.
         ``timeout``: seconds for all of it. ``met(tls)`` is told of each TLS handshake, and may say
-        that such a server is none."""
+        that such a server is none. ``introduce(wire)``: what is sent before anything else."""
         self._reactor = reactor
         self._check = check
         self._conversation: Any = None
@@ -54,6 +55,7 @@ class Asking:
         self._client_tls = client_tls
         self._done: Callable[[actions.Outcome], None] | None = done
         self._met = met
+        self._introduce = introduce
         self._wire: Wire | None = None
         self._timeout = timeout
         self._connecting: Deferred[Wire] | None = None
@@ -68,7 +70,12 @@ class Asking:
             self._mistake()
             return
         self._connecting = connecting = connect(
-            self._reactor, *self._address, timeout=self._timeout, tls=tls, handshake=self._timeout + 1
+            self._reactor,
+            *self._address,
+            timeout=self._timeout,
+            tls=tls,
+            handshake=self._timeout + 1,
+            introduce=self._introduce,
         )
         # After the connect's own, so that a silence before TLS is called by its right name.
         self._timer = self._reactor.callLater(self._timeout, self._too_late)

@@ -191,7 +191,8 @@ class IService(Interface):
         """The :class:`IMarker` of that target's persistence, or None where it sets no cookie."""
 
     def port_tls(port: int) -> str:
-        """The TLS mode of the listening port: 'none', 'implicit' or 'passthrough'."""
+        """The TLS mode of the listening port, ``facts[Destination].listening``: 'none', 'implicit' or
+        'passthrough'."""
 
     def listenings() -> tuple[Listening, ...]:
         """Where the service listens now, in the file's order; () before it does."""
@@ -307,6 +308,7 @@ class IBackend(Interface):
     host = Attribute("str: the IP address to connect to, as last resolved; None before the first answer")
     port = Attribute("int: the port to connect to; 0 while it is to be learnt (see ILocating)")
     usable = Attribute("bool: a client that is bound to it could come now; what a new one needs is more")
+    client_address = Attribute("exproxy.model.ClientAddress: how it learns the client's address")
 
 
 class ILease(Interface):

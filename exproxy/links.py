@@ -66,7 +66,7 @@ class Links:
         self._dispatch = self._last = Dispatch(
             self._service,
             action.target,
-            session.client.wire.local.port,
+            session.client.wire,
             action.facts,
             self._linked,
             self._reused,

@@ -68,7 +68,7 @@ class Session:
         self.service = service
         self.client = End(wire, CLIENT, service.limits.max_held)
         self.links = Links(service, self)
-        self.record = AccessRecord(service, wire.peer)
+        self.record = AccessRecord(service, wire.peer, wire.via)
         self._ends: dict[IWire, End] = {wire: self.client}
         self._conversation = conversation
         self.relay: Relay | None = None
@@ -93,7 +93,7 @@ class Session:
         wire = self.client.wire
         self.service.opened(self)
         wire.attach(self)
-        if self.service.port_tls(wire.local.port) == "implicit":
+        if self.service.port_tls(wire.local.listening) == "implicit":
             start_tls(self, actions.StartTLS(CLIENT))
         else:
             self.tell(events.Began(self._facts()))
@@ -211,7 +211,7 @@ class Session:
         self.deadlines.set("tls-handshake", None)
         if end is self.client and not self.record.secured:
             self.record.handshake_done(tls)
-            if self.service.port_tls(wire.local.port) == "implicit":
+            if self.service.port_tls(wire.local.listening) == "implicit":
                 self.tell(events.Began(self._facts()))
                 return
         self.tell(events.Secured(end.side, tls, end.link))

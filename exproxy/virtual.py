@@ -14,8 +14,8 @@ from zope.interface import implementer
 
 from exproxy.access_log import AccessLog
 from exproxy.backend import Backend
-from exproxy.connect import connect
-from exproxy.interfaces import IBackend, IMarker, IPersistence, IService
+from exproxy.connect import connect, shown
+from exproxy.interfaces import IBackend, IMarker, IPersistence, IService, IWire
 from exproxy.locating import Locations
 from exproxy.model import Listening, TLSOptions
 from exproxy.pool import Pool
@@ -186,14 +186,18 @@ class VirtualService:
         """Whether a client from there may come in now."""
         host, _ = plain(address)
         reason = self._objection(host)
-        if reason is None:
-            return True
+        if reason is not None:
+            self.refused(host, reason)
+        return reason is None
+
+    def refused(self, host: str, reason: str) -> None:
+        """Say that a client from there was not let in, unless the same was said often just now. There must
+        be few different reasons."""
         self._refused[reason] += 1
         now = self.clock.seconds()
         if self._refused[reason] <= REFUSAL_LINES or now >= self._quiet_until:
             self._quiet_until = now + 60.0
             self.log.warn("{service} refused {host}: {reason}", service=self.name, host=host, reason=reason)
-        return False
 
     def _objection(self, host: str) -> str | None:
         if self.draining:
@@ -223,9 +227,9 @@ class VirtualService:
             for each in waiting:
                 each()
 
-    def connect(self, pool: Pool, backend: IBackend, port: int) -> Deferred[Wire]:
-        """A Deferred of a wire to that backend, its TLS handshake done where it speaks TLS."""
-        behind = self.ports[port]
+    def connect(self, pool: Pool, backend: IBackend, client: IWire) -> Deferred[Wire]:
+        """A Deferred of a wire to that backend for that client, its TLS handshake done where there is TLS."""
+        behind = self.ports[client.local.listening]
         reach = behind.reach(pool)
         way = behind if reach is None else reach
         options, locations = way.backend_tls, way.locations
@@ -239,6 +243,7 @@ class VirtualService:
                 tls=self.client_tls(options, backend.server) if options is not None else None,
                 handshake=self.timeouts.tls_handshake,
                 tcp=self._tcp,
+                **shown(backend.client_address, client.peer, client.local),
             )
 
         if locations is None:

@@ -34,8 +34,9 @@ def backend(document: Document, layers: Layers, lab: frozenset[Any]) -> BackendC
     if pins and "verify" not in tls:
         verify = "none"
     options = TLSOptions(verify, tls.get("server_name"), tls.get("legacy", False), pins)
-    port = layers.section("backend").get("port")
-    return BackendConfig(port, tls.get("mode", "follow"), options, bool(tls))
+    written = layers.section("backend")
+    mode, send_proxy = tls.get("mode", "follow"), written.get("send_proxy") or None
+    return BackendConfig(written.get("port"), mode, options, bool(tls), send_proxy)
 
 
 def _tls(layers: Layers) -> dict[str, Any]:

@@ -88,6 +88,8 @@ def _admin(found: Draft) -> list[Placed]:
         at = (*where, index)
         if one.tls not in (None, "none"):
             document.error((*at, "tls"), "the administration's address cannot have TLS yet")
+        if one.accept_proxy:
+            document.error((*at, "accept-proxy"), "the administration's address takes no PROXY protocol")
         if one.port is None:
             document.error(at, "'port' is missing")
         else:

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias
 
 from exproxy.config.errors import Problem
 from exproxy.interfaces import ILocator
-from exproxy.model import ServerTLSOptions, TLSOptions
+from exproxy.model import ServerTLSOptions, TLSOptions, Version
 from exproxy.plugins import Selected
 from exproxy.routes import Answer, Route
 from exproxy.settings import HealthSettings, Limits, Networks, TcpOptions, Timeouts, WhenFull
@@ -47,11 +47,13 @@ class GroupConfig:
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """An address to listen on. ``host`` "" is every address, IPv4 and IPv6; ``port`` 0 any free one."""
+    """An address to listen on. ``host`` "" is every address, IPv4 and IPv6; ``port`` 0 any free one.
+    ``accept_proxy``: connections begin with a PROXY protocol header."""
 
     host: str
     port: int
     tls: TlsMode = "none"
+    accept_proxy: bool = False
 
     @property
     def text(self) -> str:
@@ -66,13 +68,14 @@ class BackendConfig:
 
     ``port`` None is the listening port; ``tls_mode`` ``follow`` is TLS where the listening port ends
     TLS, plain where it is plain. ``tls`` says how where TLS is spoken; ``tls_written`` whether
-    anybody wrote anything about it.
+    anybody wrote anything about it. ``send_proxy``: the PROXY protocol that tells of the client.
     """
 
     port: int | None = None
     tls_mode: Literal["follow", "none", "implicit", "passthrough"] = "follow"
     tls: TLSOptions = field(default_factory=TLSOptions)
     tls_written: bool = False
+    send_proxy: Version | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +109,8 @@ class Reaching:
     when_full: WhenFull
     on_down: Literal["keep", "cut"]
     locator: ILocator | None
+    # Connect from the client's own address.
+    transparent: bool
 
     def target(self, listen: Listen) -> Target:
         """Where clients of that listening port go: the port and TLS of its pool."""
@@ -136,6 +141,7 @@ class RouteConfig(Reaching):
     when_full: WhenFull
     on_down: Literal["keep", "cut"]
     locator: ILocator | None = None
+    transparent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +179,7 @@ class ServiceConfig(Reaching):
     hsts: bytes | None = None
     extended_protection: Policy = "off"
     locator: ILocator | None = None
+    transparent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,7 @@ class ServerFirst:
         return (Pick(event.facts),)
 
     def _unreadable(self, facts: Facts) -> bool:
-        return self.service.port_tls(facts[Destination].port) == "passthrough"
+        return self.service.port_tls(facts[Destination].listening) == "passthrough"
 
     def _picking(self, event: Event) -> Iterable[Action]:
         if isinstance(event, Connected):

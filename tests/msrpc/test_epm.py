@@ -10,7 +10,7 @@ from exproxy.actions import Hangup, ToBackend, ToClient
 from exproxy.backend import Backend
 from exproxy.events import Lost
 from exproxy.interfaces import IProtocolPlugin
-from exproxy.model import BACKEND, Listening
+from exproxy.model import BACKEND, Destination, Facts, Listening, Source
 from exproxy.plugins import find
 from exproxy.settings import Limits
 from exproxy.testing import FakeService, check_protocol_plugin, every_split, facts, service
@@ -176,6 +176,13 @@ class MapTests(SynchronousTestCase):
         here = Talk(mapper(), kind=Epm, known=known).bound()
         here.asks(samples.SAMR_CALL)
         self.assertEqual(places(here.got(samples.SAMR_ANSWER)), [(6100, "0.0.0.0")])
+
+    def test_behind_a_proxy(self) -> None:
+        """Where a PROXY header says which address the client reached, that is the one given out."""
+        reached = Destination("198.51.100.1", 135, 1135)
+        here = Talk(mapper(), kind=Epm, known=Facts(Source("192.0.2.1", 40000), reached)).bound()
+        here.asks(samples.SAMR_CALL)
+        self.assertEqual(places(here.got(samples.SAMR_ANSWER)), [(6100, "198.51.100.1")])
 
     def test_others(self) -> None:
         """What is not here passes as it was, or is hidden."""

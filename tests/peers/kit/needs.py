@@ -36,6 +36,7 @@ _NEEDS: dict[str, tuple[str, ...]] = {
     "rpcclient": ("rpcclient",),
     "smbtorture": ("smbtorture",),
     "haproxy": ("haproxy",),
+    "nftables": ("nft", "ip"),
     "chromium": ("chromium",),
     "windows": ("python3",),
     "kerberos": ("krb5kdc", "kdb5_util", "kadmin.local", "kinit"),

@@ -1,4 +1,5 @@
-"""Postfix: SMTP at 25 and 587, STARTTLS on both."""
+"""Postfix: SMTP at 25 and 587, STARTTLS on both; behind the PROXY protocol at 1025, and TLS from the first
+byte on at 1465."""
 
 from __future__ import annotations
 
@@ -53,6 +54,8 @@ maillog_file_prefixes = {folder}
 _MASTER = """\
 {address}:25  inet n - n - 500 smtpd
 {address}:587 inet n - n - 500 smtpd
+{address}:1025 inet n - n - 500 smtpd -o smtpd_upstream_proxy_protocol=haproxy
+{address}:1465 inet n - n - 500 smtpd -o smtpd_upstream_proxy_protocol=haproxy -o smtpd_tls_wrappermode=yes
 cleanup   unix  n - n - 0 cleanup
 qmgr      unix  n - n 300 1 qmgr
 rewrite   unix  - - n - - trivial-rewrite
@@ -81,7 +84,7 @@ class Postfix(Server):
     """
 
     kind = "postfix"
-    ports = (25, 587)
+    ports = (25, 587, 1025, 1465)
 
     def __init__(self, place: Place) -> None:
         """Write its configuration and make its queue."""
