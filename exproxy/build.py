@@ -194,6 +194,8 @@ def _port(config: ServiceConfig, listen: Listen, own: Part | None, parts: dict[s
     if own is None:
         return Port(listen.tls, None, None, routes)
     pool, target = own.behind(listen)
+    if target.tls_mode == "starttls":
+        return Port(listen.tls, pool, None, routes, target.tls)
     return Port(listen.tls, pool, target.tls, routes)
 
 

@@ -38,7 +38,7 @@ from zope.interface import Attribute, Interface
 
 from exproxy.actions import Action
 from exproxy.events import Event
-from exproxy.model import TLS, Candidate, Choice, Claim, Facts, Key, Link, Named
+from exproxy.model import TLS, Candidate, Choice, Claim, Facts, Key, Link, Named, TLSOptions
 
 # ---------------------------------------------------------------------------------- plugins
 
@@ -61,8 +61,8 @@ class IProtocolPlugin(INamed):
         "dict[int, str]: the registered ports, and the TLS that clients expect on them: 'none', 'implicit'"
     )
     tls_modes = Attribute(
-        "tuple[str, ...]: what `listen: tls:` may say: 'none', 'implicit' (exproxy ends TLS), 'passthrough'; "
-        "the first is the default on ports that default_ports does not name"
+        "tuple[str, ...]: what `listen: tls:` may say: 'none', 'implicit' (exproxy ends TLS), 'starttls' "
+        "(it does where the client asks for it), 'passthrough'; the first is the default on ports that default_ports does not name"
     )
     gives = Attribute(
         "tuple[type, ...]: the fact types that a Pick of this protocol carries (besides Source and Destination, "
@@ -158,7 +158,11 @@ class IService(Interface):
         """The :class:`IMarker` of that target's persistence, or None where it sets no cookie."""
 
     def port_tls(port: int) -> str:
-        """The TLS mode of the listening port: 'none', 'implicit' or 'passthrough'."""
+        """The TLS mode of the listening port: 'none', 'implicit', 'starttls' or 'passthrough'."""
+
+    def backend_starttls(port: int) -> TLSOptions | None:
+        """How to speak TLS with the servers behind that listening port once they have agreed to STARTTLS;
+        None where that is not asked for."""
 
 
 # ---------------------------------------------------------------------------------- persistence

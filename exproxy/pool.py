@@ -21,7 +21,19 @@ from exproxy.errors import NoBackend
 from exproxy.explaining import explain
 from exproxy.health import Flip, announcement
 from exproxy.interfaces import ILearner, ILease, IMarker, IPersistence, IPool, IScheduling, IStore
-from exproxy.model import Candidate, Choice, Claim, Facts, Key, Link, Named, Persistence, Served, Together
+from exproxy.model import (
+    Candidate,
+    Choice,
+    Claim,
+    Facts,
+    Key,
+    Link,
+    Named,
+    Persistence,
+    Served,
+    Together,
+    User,
+)
 from exproxy.persistence.companions import Companions
 from exproxy.persistence.group import Group
 from exproxy.ramp import Ration
@@ -74,6 +86,8 @@ class Pool:
         self._companions = companions
         self._waiting: Queue[Choice] = Queue(clock)
         self._ration = Ration()
+        # How many logins came to another server than that of their user's other connections.
+        self.disagreed = 0
         if group is not None:
             group.join(self, store)
         for backend in self.backends:
@@ -233,7 +247,8 @@ class Pool:
 
     def learn(self, facts: Facts, observation: object, server: str, lease: ILease | None = None) -> None:
         """Bind the keys that the strategy sees in ``observation`` to ``server``; ``lease`` holds them.
-        A Together moves nothing: it is compared, and what is apart already is counted in ``split``."""
+        A Together moves nothing: it is compared, and what is apart already is counted in ``split``.
+        A User moves nothing either: ``disagreed`` counts those who belong elsewhere."""
         if isinstance(observation, Together):
             if self._companions is not None:
                 self._companions.joined(self, observation, server, lease)
@@ -242,11 +257,27 @@ class Pool:
             return
         learner: ILearner = self.persistence
         keys = learner.observe(facts, observation)
-        if keys:
+        if not keys:
+            return
+        if isinstance(observation, User):
+            self._learn_user(keys, server)
+        else:
             answer = self.store.move(self.table, keys, server, self.ttl)
             if isinstance(answer, Deferred):
                 answer.addErrback(lambda failure: None)
-            self.hold(lease, keys)
+        self.hold(lease, keys)
+
+    def _learn_user(self, keys: tuple[Key, ...], server: str) -> None:
+        """A person whose name came after the choice is bound here where nothing bound it before; where it
+        belongs elsewhere this connection stays, and so does the binding."""
+        answer = self.store.claim(self.table, keys, server, self.ttl)
+        if isinstance(answer, Deferred):
+            answer.addCallbacks(lambda claim: self._compared(claim, server), lambda failure: None)
+        else:
+            self._compared(answer, server)
+
+    def _compared(self, claim: Claim, server: str) -> None:
+        self.disagreed += claim.server != server
 
     # -- single entries --------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from exproxy.end import End
 from exproxy.interfaces import IConversation, IProtocolFactory, IService, IWire, IWireUser
 from exproxy.links import LINGER, Links
 from exproxy.model import BACKEND, CLIENT, TLS, Facts, Side
-from exproxy.performing import PERFORM, start_tls
+from exproxy.performing import PERFORM, handshake_of, start_tls
 from exproxy.record import AccessRecord
 from exproxy.relay import BoundedRelay, Relay
 from exproxy.wire import Wire
@@ -194,7 +194,7 @@ class Session:
         """A handshake is done."""
         end = self._ends[wire]
         end.holds.discard("tls")
-        self.deadlines.set("tls-handshake", None)
+        self.deadlines.set(handshake_of(end.side), None)
         if end is self.client and not self.record.secured:
             self.record.handshake_done(tls)
             if self.service.port_tls(wire.local.port) == "implicit":
@@ -296,6 +296,10 @@ class Session:
             self.client.wire.close()
         elif name == "tls-handshake":
             self.cut("TLS handshake timed out")
+        elif name == handshake_of(BACKEND):
+            # Whoever asked for it hears Lost, and may try another server.
+            if self.links.current is not None:
+                self.links.current.wire.abort()
         elif not self.closing:
             self.tell(events.Deadline(name))
 

@@ -50,6 +50,7 @@ class Port:
     pool: Pool | None
     backend_tls: TLSOptions | None = None
     routes: Mapping[str, Reach] = field(default_factory=dict)
+    backend_starttls: TLSOptions | None = None
 
     def reach(self, pool: Pool) -> Reach | None:
         """How a route's pool is reached; None for the service's own."""
@@ -148,6 +149,10 @@ class VirtualService:
     def port_tls(self, port: int) -> str:
         """See IService."""
         return self.ports[port].tls
+
+    def backend_starttls(self, port: int) -> TLSOptions | None:
+        """See IService."""
+        return self.ports[port].backend_starttls
 
     # -- for sessions ----------------------------------------------------------------
 

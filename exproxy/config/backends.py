@@ -75,6 +75,11 @@ def _where(layers: Layers, key: str) -> Where:
 def agree(document: Document, layers: Layers, config: BackendConfig, addresses: Sequence[Placed]) -> None:
     """Tell where the backend's TLS and that of the listening ports cannot both be."""
     mode, at = config.tls_mode, _where(layers, "mode")
+    if mode == "starttls" and addresses and not all("starttls" in one.modes for one in addresses):
+        document.error(
+            at, "starttls is a word of smtp, imap and pop; write mode: implicit for TLS from the first byte"
+        )
+        return
     for one in addresses:
         port, listening = one.listen.port, one.listen.tls
         if port == 0 and config.port is None:

@@ -18,7 +18,9 @@ from exproxy.settings import HealthSettings, Limits, Networks, TcpOptions, Timeo
 from exproxy.tls.guard import Policy
 from exproxy.tls.material import CertificateFiles as CertificateFiles
 
-TlsMode: TypeAlias = Literal["none", "implicit", "passthrough"]
+TlsMode: TypeAlias = Literal["none", "implicit", "starttls", "passthrough"]
+# exproxy shows a certificate of its own there: at once, or when the client asks for it.
+ENDS_TLS: tuple[TlsMode, ...] = ("implicit", "starttls")
 LogTarget: TypeAlias = Path | Literal["stdout"] | None
 
 
@@ -63,21 +65,21 @@ class Listen:
 class BackendConfig:
     """How the servers are reached, as written.
 
-    ``port`` None is the listening port; ``tls_mode`` ``follow`` is TLS where the listening port ends
-    TLS, plain where it is plain. ``tls`` says how where TLS is spoken; ``tls_written`` whether
-    anybody wrote anything about it.
+    ``port`` None is the listening port; ``tls_mode`` ``follow`` is that of the listening port: TLS where
+    it ends TLS, STARTTLS where it offers that, plain where it is plain. ``tls`` says how where TLS is
+    spoken; ``tls_written`` whether anybody wrote anything about it.
     """
 
     port: int | None = None
-    tls_mode: Literal["follow", "none", "implicit", "passthrough"] = "follow"
+    tls_mode: Literal["follow", "none", "implicit", "starttls", "passthrough"] = "follow"
     tls: TLSOptions = field(default_factory=TLSOptions)
     tls_written: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a listening port leads to on each server. ``tls`` is there for ``implicit`` only;
-    ``passthrough`` says that the servers speak TLS with the clients themselves."""
+    """What a listening port leads to on each server. ``tls`` is there for ``implicit`` and
+    ``starttls``; ``passthrough`` says that the servers speak TLS with the clients themselves."""
 
     port: int
     tls_mode: TlsMode
@@ -109,7 +111,7 @@ class Reaching:
         backend = self.backend
         port = listen.port if backend.port is None else backend.port
         mode: TlsMode = listen.tls if backend.tls_mode == "follow" else backend.tls_mode
-        return Target(port, mode, backend.tls if mode == "implicit" else None)
+        return Target(port, mode, backend.tls if mode in ENDS_TLS else None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import Any
 from zope.interface import implementer
 
 from exproxy.interfaces import IMarker, IService
+from exproxy.model import TLSOptions
 from exproxy.routes import Answer, Route
 from exproxy.settings import Limits, Networks, Timeouts
 
@@ -30,6 +31,7 @@ class FakeService:
     answer: Answer | None = None
     route_markers: Mapping[str, IMarker] = field(default_factory=dict)
     hsts: bytes | None = None
+    starttls: TLSOptions | None = None
 
     def marker(self, target: str | None = None) -> IMarker | None:
         """See IService."""
@@ -38,6 +40,10 @@ class FakeService:
     def port_tls(self, port: int) -> str:
         """See IService."""
         return self.tls.get(port, "none")
+
+    def backend_starttls(self, port: int) -> TLSOptions | None:
+        """See IService."""
+        return self.starttls
 
 
 def service(
@@ -54,10 +60,12 @@ def service(
     answer: Answer | None = None,
     route_markers: Mapping[str, IMarker] | None = None,
     hsts: bytes | None = None,
+    starttls: TLSOptions | None = None,
 ) -> FakeService:
     """An IService with the settings that a configuration would give where it is silent.
 
-    ``options``: an instance of the protocol plugin's options model.
+    ``options``: an instance of the protocol plugin's options model; ``starttls``: what
+    ``backend_starttls()`` gives for every port.
     """
     return FakeService(
         name=name,
@@ -72,4 +80,5 @@ def service(
         answer=answer,
         route_markers=route_markers or {},
         hsts=hsts,
+        starttls=starttls,
     )

@@ -28,6 +28,7 @@ super_http = Lazy(IPersistencePlugin, "super-http", "protocols.http.super_http:p
 cookie = Lazy(IPersistencePlugin, "cookie", "protocols.http.cookie:plugin")
 server_cookie = Lazy(IPersistencePlugin, "server-cookie", "protocols.http.server_cookie:plugin")
 header = Lazy(IPersistencePlugin, "header", "protocols.http.header:plugin")
+user = Lazy(IPersistencePlugin, "user", "protocols.user:plugin")
 tls_session = Lazy(IPersistencePlugin, "tls-session", "protocols.tls_session:plugin")
 
 round_robin = Lazy(ISchedulingPlugin, "round-robin", "exproxy.scheduling:round_robin")
