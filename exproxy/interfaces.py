@@ -317,7 +317,8 @@ class ICheck(Interface):
 
     tls = Attribute(
         "str: 'backend' - over TLS where the backend speaks it (unverified on a pass-through port); "
-        "'never' - plain TCP; 'always' - over TLS whatever the backend says"
+        "'never' - plain TCP; 'always' - over TLS whatever the backend says; 'starttls' - it begins plain, and "
+        "asks for TLS by StartTLS"
     )
     layer = Attribute("str: 'L4', 'L6' or 'L7', the prefix of its codes")
 

@@ -1,4 +1,4 @@
-"""Postfix: SMTP at 25 and 587, STARTTLS on both."""
+"""Postfix: SMTP at 25 and 587, and at 2587 for those who log in at Dovecot's; STARTTLS on all."""
 
 from __future__ import annotations
 
@@ -53,6 +53,11 @@ maillog_file_prefixes = {folder}
 _MASTER = """\
 {address}:25  inet n - n - 500 smtpd
 {address}:587 inet n - n - 500 smtpd
+{address}:2587 inet n - n - 500 smtpd
+  -o smtpd_sasl_auth_enable=yes
+  -o smtpd_sasl_type=dovecot
+  -o smtpd_sasl_path={dovecot}/run/smtp-auth
+  -o smtpd_relay_restrictions=permit_sasl_authenticated,reject
 cleanup   unix  n - n - 0 cleanup
 qmgr      unix  n - n 300 1 qmgr
 rewrite   unix  - - n - - trivial-rewrite
@@ -106,7 +111,8 @@ class Postfix(Server):
                 pem=place.pem,
             )
         )
-        (etc / "master.cf").write_text(_MASTER.format(address=self.address))
+        dovecot = place.folder / f"dovecot-{self.server}"
+        (etc / "master.cf").write_text(_MASTER.format(address=self.address, dovecot=dovecot))
         # Postfix waits until a file that changed a moment ago stands still.
         os.utime(etc / "main.cf", (1e9, 1e9))
         self._queue()
