@@ -272,6 +272,7 @@ class ILease(Interface):
 
     backend = Attribute("IBackend")
     cut = Attribute("a callable(reason), set by the link's owner: end the link now; or None")
+    drain = Attribute("a callable(seconds), set by the link's owner: the server is being emptied; or None")
     condemned = Attribute("str or None: why the link must end, where that was decided before `cut` was set")
 
     def busy() -> Callable[[], None]:

@@ -245,6 +245,16 @@ class Pool:
             lease.condemn(reason)
         return len(leases)
 
+    def empty(self, server: str, until: float) -> int:
+        """Ask the clients of a server to leave it within ``until`` seconds, in their protocol's words where
+        it has such; how many links there were. Where they go then is for the operator's wish to say."""
+        backend = self.find(server)
+        leases = list(backend.leases) if backend is not None else []
+        for lease in leases:
+            if lease.drain is not None:
+                lease.drain(until)
+        return len(leases)
+
     def learn(self, facts: Facts, observation: object, server: str, lease: ILease | None = None) -> None:
         """Bind the keys that the strategy sees in ``observation`` to ``server``; ``lease`` holds them.
         A Together moves nothing: it is compared, and what is apart already is counted in ``split``.

@@ -18,6 +18,7 @@ class Protocol:
     """An IProtocolPlugin: see there for what each field means.
 
     ``conversation(service)`` makes the conversation of one client; it is called for each of them.
+    ``busy(service)``: what a client hears that comes too often, line end included; None for nothing.
     """
 
     name: str
@@ -28,10 +29,11 @@ class Protocol:
     gives: tuple[type, ...] = ()
     defaults: Mapping[str, object] = field(default_factory=dict)
     options: type[BaseModel] = NoOptions
+    busy: Callable[[IService], bytes] | None = None
 
     def factory(self, service: IService) -> IProtocolFactory:
         """See IProtocolPlugin."""
         # Imported late: reading and checking a configuration needs no transports.
         from exproxy.session import SessionFactory
 
-        return SessionFactory(service, self.conversation)
+        return SessionFactory(service, self.conversation, self.busy)

@@ -23,7 +23,7 @@ from exproxy.model import BACKEND, CLIENT, TLS, Facts, Side
 from exproxy.performing import PERFORM, handshake_of, start_tls
 from exproxy.record import AccessRecord
 from exproxy.relay import BoundedRelay, Relay
-from exproxy.wire import Wire
+from exproxy.wire import Farewell, Wire
 
 if TYPE_CHECKING:
     from exproxy.virtual import VirtualService
@@ -39,14 +39,33 @@ class SessionFactory(Factory):
 
     noisy = False
 
-    def __init__(self, service: IService, conversation: Callable[[Any], IConversation]) -> None:
-        """``conversation(service)`` makes a new IConversation."""
+    def __init__(
+        self,
+        service: IService,
+        conversation: Callable[[Any], IConversation],
+        busy: Callable[[Any], bytes] | None = None,
+    ) -> None:
+        """``conversation(service)`` makes a new IConversation; ``busy(service)`` gives the words for a
+        client that comes too often, where its protocol has such."""
         self._service: Any = service
         self._conversation = conversation
+        self._busy = busy
 
     def buildProtocol(self, addr: Any) -> Wire | None:
-        """A wire with a session, or None where the service will not have that client."""
-        return Wire(self._begin) if self._service.admits(addr) else None
+        """A wire with a session; one that says why not, or None, where the service will not have that
+        client."""
+        reason = self._service.objection(addr)
+        if reason is None:
+            return Wire(self._begin)
+        # Whom no rule lets in is told nothing.
+        return Wire(self._refuse) if self._busy is not None and reason.startswith("limits.") else None
+
+    def _refuse(self, wire: Wire) -> None:
+        if self._busy is None or self._service.port_tls(wire.local.port) not in ("none", "starttls"):
+            wire.abort()
+            return
+        wire.write(self._busy(self._service))
+        Farewell(self._service.clock, wire, LINGERING_READ)
 
     def _begin(self, wire: Wire) -> None:
         try:

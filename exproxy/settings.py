@@ -97,7 +97,8 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much of anything is allowed: counts of connections, and bytes, all of them at least 1.
+    """How much of anything is allowed: counts of connections, and bytes, all of them at least 1 but for
+    ``per_source_rate``.
 
     Each bounds what one client, or all together, can make exproxy keep in memory.
     """
@@ -107,6 +108,10 @@ class Limits:
     )
     per_source: int = field(
         default=1000, metadata=_help("Client connections of this service from one source address.")
+    )
+    per_source_rate: int = field(
+        default=0,
+        metadata=_help("New client connections of this service a minute from one source address; 0: any."),
     )
     links_per_client: int = field(
         default=4, metadata=_help("Backend connections that one client connection may have open at a time.")

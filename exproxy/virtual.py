@@ -16,6 +16,7 @@ from exproxy.connect import connect
 from exproxy.interfaces import IBackend, IMarker, IPersistence, IService
 from exproxy.model import TLSOptions
 from exproxy.pool import Pool
+from exproxy.rate import Rate
 from exproxy.relay import Sweep
 from exproxy.routes import Answer, Route
 from exproxy.settings import Limits, Networks, TcpOptions, Timeouts
@@ -117,8 +118,7 @@ class VirtualService:
         self.retries = retries
         self.server_tls = server_tls
         self.backend_tls = backend_tls
-        self.routes = routes
-        self.answer = answer
+        self.routes, self.answer = routes, answer
         self.hsts = hsts
         self.reactor = self.clock = shared.reactor
         self.sweep, self.access_log = shared.sweep, shared.access_log
@@ -133,6 +133,7 @@ class VirtualService:
         self._persistence: dict[str | None, IPersistence | None] = {None: persistence}
         self._persistence.update(strategies or {})
         self._sources: Counter[str] = Counter()
+        self._rate = Rate(limits.per_source_rate)
         self._client_tls: dict[tuple[TLSOptions, str], ClientTLS] = {}
         self._contexts: dict[TLSOptions, Any] = {}
         self._refused: Counter[str] = Counter()
@@ -164,18 +165,20 @@ class VirtualService:
             raise KeyError(f"service {self.name} has no servers of its own")
         return pool
 
-    def admits(self, address: Any) -> bool:
-        """Whether a client from there may come in now."""
+    def objection(self, address: Any) -> str | None:
+        """Why a client from there may not come in now; None where it may, and is counted."""
         host, _ = plain(address)
         reason = self._objection(host)
-        if reason is None:
-            return True
+        if reason is not None:
+            self._told_of(host, reason)
+        return reason
+
+    def _told_of(self, host: str, reason: str) -> None:
         self._refused[reason] += 1
         now = self.clock.seconds()
         if self._refused[reason] <= REFUSAL_LINES or now >= self._quiet_until:
             self._quiet_until = now + 60.0
             self.log.warn("{service} refused {host}: {reason}", service=self.name, host=host, reason=reason)
-        return False
 
     def _objection(self, host: str) -> str | None:
         if self.draining:
@@ -186,6 +189,8 @@ class VirtualService:
             return f"limits.connections ({self.limits.connections}) reached"
         if self._sources[host] >= self.limits.per_source:
             return f"limits.per-source ({self.limits.per_source}) reached"
+        if not self._rate.admits(host, self.clock.seconds()):
+            return f"limits.per-source-rate ({self.limits.per_source_rate} a minute) reached"
         return None
 
     def opened(self, session: Session) -> None:

@@ -38,6 +38,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "persistence",
         "health",
         "ramp",
+        "rate",
         "store",
     ),
     2: (

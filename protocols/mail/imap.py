@@ -29,6 +29,12 @@ def conversation(service: IService) -> IConversation:
     return of_client(service, InPath, Imap)
 
 
+def busy(service: IService) -> bytes:
+    """What a client hears that comes too often."""
+    name: str = service.host_name
+    return b"* BYE [LIMIT] %b Too many connections from your address\r\n" % name.encode("ascii", "replace")
+
+
 plugin = MailProtocol(
     name="imap",
     summary="IMAP: greeted, STARTTLS on either side, drained between commands; refused with * BYE",
@@ -40,4 +46,5 @@ plugin = MailProtocol(
     # the one to do it; a client in IDLE speaks every 29.
     defaults={"check": "imap", "timeouts": {"idle": "31m"}},
     options=ImapOptions,
+    busy=busy,
 )

@@ -29,6 +29,12 @@ def conversation(service: IService) -> IConversation:
     return of_client(service, InPath, Pop)
 
 
+def busy(service: IService) -> bytes:
+    """What a client hears that comes too often."""
+    name: str = service.host_name
+    return b"-ERR [SYS/TEMP] %b Too many connections from your address\r\n" % name.encode("ascii", "replace")
+
+
 plugin = MailProtocol(
     name="pop",
     summary="POP3: greeted, STLS on either side, drained between commands; refused with -ERR",
@@ -39,4 +45,5 @@ plugin = MailProtocol(
     # Longer than any server's own autologout timer (RFC 1939 3 asks for 10 minutes at least).
     defaults={"check": "pop", "timeouts": {"idle": "1h"}},
     options=PopOptions,
+    busy=busy,
 )

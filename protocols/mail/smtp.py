@@ -31,6 +31,12 @@ def conversation(service: IService) -> IConversation:
     return of_client(service, InPath, Smtp)
 
 
+def busy(service: IService) -> bytes:
+    """What a client hears that comes too often."""
+    name: str = service.host_name
+    return b"421 4.7.0 %b Too many connections from your address\r\n" % name.encode("ascii", "replace")
+
+
 plugin = MailProtocol(
     name="smtp",
     summary="SMTP: greeted, STARTTLS on either side, drained between transactions; refused with 421",
@@ -41,4 +47,5 @@ plugin = MailProtocol(
     # A server may take 10 minutes over the end of a message (RFC 5321 4.5.3.2.6).
     defaults={"check": "smtp", "timeouts": {"idle": "11m"}},
     options=SmtpOptions,
+    busy=busy,
 )

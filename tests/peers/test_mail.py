@@ -1,4 +1,4 @@
-"""Mail with exproxy in the path, before two Dovecots, two Postfixes and two web servers."""
+"""etc/mail.yaml before two Dovecots, two Postfixes and two web servers."""
 
 from __future__ import annotations
 
@@ -10,56 +10,47 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 from tests.mail.test_smtp_words import ENDS, SMUGGLED
 from tests.peers.kit.case import PeerCase
 from tests.peers.kit.proxy import Exproxy
 from tests.peers.kit.server import PASSWORD, PUBLIC
-from tests.peers.kit.site import PROXY, SERVERS
+from tests.peers.kit.site import PROXY, SERVERS, Site
 
 T = TypeVar("T")
-CONFIGURATION = """
-servers: {{{servers}}}
-groups:
-  people: {{timeout: 1h}}
-defaults:
-  certificate: {pem}
-  health: {{interval: 500ms, timeout: 400ms, rise: 2, fall: 2}}
-  on-down: cut
-  backend: {{tls: {{verify: {ca}}}}}
-services:
-  imap:
-    protocol: {{imap: {{routing: user, client-address: id}}}}
-    listen: [{{port: 143, address: {proxy}, tls: starttls}}, "{proxy}:993"]
-    backend: {{port: 143, tls: {{mode: starttls}}}}
-    check: {{imap: {{user: user3, password: {password}}}}}
-    persistence: {{user: {{group: people}}}}
-  pop:
-    protocol: {{pop: {{routing: user, client-address: xclient}}}}
-    listen: [{{port: 110, address: {proxy}, tls: starttls}}, "{proxy}:995"]
-    check: {{pop: {{user: user3, password: {password}}}}}
-    persistence: {{user: {{group: people}}}}
-  submission:
-    protocol: {{smtp: {{routing: user}}}}
-    listen: {{port: 587, address: {proxy}, tls: starttls}}
-    backend: {{port: 2587, tls: {{mode: starttls}}}}
-    check: {{smtp: {{user: user3, password: {password}}}}}
-    persistence: {{user: {{group: people}}}}
-  https:
-    protocol: https
-    listen: "{proxy}:443"
-    check: connect
-    persistence: {{user: {{group: people}}}}
-  smtp:
-    protocol: {{smtp: {{client-address: xclient}}}}
-    listen: {{port: 25, address: {proxy}, tls: starttls}}
-    backend: {{tls: false}}
+EXAMPLE = Path(__file__).parents[2] / "etc" / "mail.yaml"
+# What the example does not need: a port where bare newlines pass.
+MORE = f"""
   smtp-passing:
     protocol: {{smtp: {{bare-newline: pass}}}}
-    listen: "{proxy}:2525"
+    listen: "{PROXY}:2525"
     backend: {{port: 25, tls: false}}
 """
+
+
+def example(site: Site) -> str:
+    """etc/mail.yaml for `site`: other addresses and certificates, faster checks with a login, same ports."""
+    text = EXAMPLE.read_text()
+    for number, (name, address) in enumerate(SERVERS.items(), 1):
+        text = text.replace(f"mail{number}: 192.168.2.2{number}", f"{name}: {address}")
+    text = re.sub(r"\{port: (\d+), tls: starttls\}", rf"{{port: \1, address: {PROXY}, tls: starttls}}", text)
+    text = re.sub(r"(?<=, )(993|995|465)(?=\])", rf'"{PROXY}:\1"', text)
+    text = text.replace("listen: 443", f'listen: "{PROXY}:443"')
+    text = text.replace("mail.litware.com.pem", str(site.places["ex1"].pem))
+    text = text.replace("ca.pem", str(site.authority.ca)).replace(
+        "{port: 587, tls: {mode", "{port: 2587, tls: {mode"
+    )
+    fast = "{interval: 500ms, timeout: 400ms, rise: 2, fall: 2}\n  on-down: cut"
+    text = re.sub(r"(?m)(?<=health: ).*$", fast, text)
+    account = f"{{user: user3, password: {PASSWORD}}}"
+    text = text.replace("check: imap", f"check: {{imap: {account}}}")
+    text = text.replace("protocol: {pop:", f"check: {{pop: {account}}}\n    protocol: {{pop:")
+    text = text.replace(
+        "protocol: {smtp: {routing", f"check: {{smtp: {account}}}\n    protocol: {{smtp: {{routing"
+    )
+    return text + MORE
 
 
 class MailCase(PeerCase):
@@ -72,15 +63,8 @@ class MailCase(PeerCase):
         super().setUp()
         cls = type(self)
         if cls._proxy is None or not cls._proxy.running:
-            servers = ", ".join(f"{name}: {address}" for name, address in SERVERS.items())
-            text = CONFIGURATION.format(
-                servers=servers,
-                pem=self.site.places["ex1"].pem,
-                ca=self.site.authority.ca,
-                proxy=PROXY,
-                password=PASSWORD,
-            )
-            ports = (25, 110, 143, 443, 587, 993, 995, 2525)
+            ports = (25, 110, 143, 443, 465, 587, 993, 995, 2525)
+            text = example(self.site)
             cls._proxy = Exproxy(self.site, text, ready=[(PROXY, port) for port in ports])
             cls._proxy.start()
         self.proxy = cls._proxy
@@ -148,6 +132,11 @@ class MailCase(PeerCase):
         pop.stat()
         pop.quit()
 
+    def submits(self, user: str) -> None:
+        with smtplib.SMTP_SSL(PROXY, 465, timeout=10, context=self.tls()) as smtp:
+            smtp.login(user, PASSWORD)
+            smtp.sendmail("a@x.test", ["user1@ex.test"], b"Subject: one\r\n\r\nhello\r\n")
+
     def submit(self, user: str) -> None:
         with smtplib.SMTP(PROXY, 587, timeout=10) as smtp:
             smtp.starttls(context=self.tls())
@@ -176,6 +165,7 @@ class MailCase(PeerCase):
             "pop": self.served(lambda: self.pop(spelled), "pop"),
             "pops": self.served(lambda: self.pops(user), "pop"),
             "submission": self.served(lambda: self.submit(user), "submission"),
+            "submissions": self.served(lambda: self.submits(spelled), "submission"),
             "https": self.served(lambda: self.web(f"EX\\{user}"), "https"),
         }
 
