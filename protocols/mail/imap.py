@@ -47,4 +47,5 @@ plugin = MailProtocol(
     defaults={"check": "imap", "timeouts": {"idle": "31m"}},
     options=ImapOptions,
     busy=busy,
+    alpn=(b"imap",),
 )

@@ -73,7 +73,7 @@ class ImapDialogue(Path):
     def _secured(self, preauth: bool) -> Steps[None]:
         self.phase = "STARTTLS"
         if preauth:
-            # A way around TLS: whoever is logged in cannot ask for it any more (CVE-2021-38371 and others).
+            # A way around TLS: whoever is logged in cannot ask for it any more (CVE-2020-12398).
             raise ServerGone("PREAUTH, which leaves no way to TLS")
         if not self.offered:
             self.offered = yield from self.capabilities()
@@ -191,26 +191,31 @@ class ImapDialogue(Path):
     def dialogue(self) -> Steps[None]:
         """See Path."""
         while not self.logged_in:
-            command = yield from self.command()
-            if command.word == b"STARTTLS":
-                if (yield from self.starttls(command)):
-                    return
-            elif command.word in (b"LOGIN", b"AUTHENTICATE"):
-                if not self.refuses_login(command.tag):
-                    yield from self._login(command)
-            elif command.claims:
-                self.do(ToClient(b"* ID NIL\r\n%b OK ID completed\r\n" % command.tag))
-            elif len(command.pieces) > 1:
-                # What is a literal for one parser is the next command for another.
-                self.say(command.tag + b" BAD No literals here before a login")
-                self.bad()
-            else:
-                yield from self._other(command)
+            if (yield from self._command()):
+                return
         self.settled()
         if self.options.relay == "full":
             self.do(ToBackend(self.client.some()), ToClient(self.server.some()), Relay())
             return
         yield from self._stream()
+
+    def _command(self) -> Steps[bool]:
+        """One command; it is forgotten with this frame. Whether nothing can be read any more."""
+        command = yield from self.command()
+        if command.word == b"STARTTLS":
+            return (yield from self.starttls(command))
+        if command.word in (b"LOGIN", b"AUTHENTICATE"):
+            if not self.refuses_login(command.tag):
+                yield from self._login(command)
+        elif command.claims:
+            self.do(ToClient(b"* ID NIL\r\n%b OK ID completed\r\n" % command.tag))
+        elif len(command.pieces) > 1:
+            # What is a literal for one parser is the next command for another.
+            self.say(command.tag + b" BAD No literals here before a login")
+            self.bad()
+        else:
+            yield from self._other(command)
+        return False
 
     def _other(self, command: Command) -> Steps[None]:
         state = yield from self.passed(command)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from zope.interface import implementer
 
-from exproxy.interfaces import IService
+from exproxy.interfaces import IProtocolPlugin, IService
 from exproxy.model import User
 from exproxy.protocol import Protocol
 
@@ -132,8 +134,13 @@ class PopOptions(MailOptions):
     )
 
 
+@implementer(IProtocolPlugin)
+@dataclass(frozen=True)
 class MailProtocol(Protocol):
-    """The record of one of the three."""
+    """The record of one of the three. ``alpn``: what a TLS handshake with the client may agree upon; a
+    browser, which offers others, is turned away there already."""
+
+    alpn: tuple[bytes, ...] = ()
 
     def given(self, options: Any) -> tuple[type, ...]:
         """The facts of a Pick with these options: the user is known only where exproxy greets."""

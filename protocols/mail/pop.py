@@ -46,4 +46,5 @@ plugin = MailProtocol(
     defaults={"check": "pop", "timeouts": {"idle": "1h"}},
     options=PopOptions,
     busy=busy,
+    alpn=(b"pop3",),
 )

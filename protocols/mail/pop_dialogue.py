@@ -99,24 +99,29 @@ class PopDialogue(Path):
     def dialogue(self) -> Steps[None]:
         """See Path."""
         while not (self.logged_in and self.options.relay == "full"):
-            line = yield from self.client_line(rest=self.deleting)
-            word = self.checked(line)
-            if not self.logged_in:
-                self.counted()
-            if word in pop_words.HIDDEN or (word == b"APOP" and not self.apop):
-                self.say(b"-ERR Unknown command")
-                self.bad()
-            elif word == b"STLS":
-                if (yield from self.starttls(line)):
-                    return
-            elif word in (b"USER", b"PASS", b"AUTH", b"APOP") and not self.logged_in:
-                if word == b"AUTH" and not line[5:].strip():
-                    yield from self._passed(line)
-                elif not self.refuses_login():
-                    yield from self._login(word, line)
-            else:
-                yield from self._other(word, line)
+            if (yield from self._command()):
+                return
         self.do(ToBackend(self.client.some()), ToClient(self.server.some()), Relay())
+
+    def _command(self) -> Steps[bool]:
+        """One command; it is forgotten with this frame. Whether nothing can be read any more."""
+        line = yield from self.client_line(rest=self.deleting)
+        word = self.checked(line)
+        if not self.logged_in:
+            self.counted()
+        if word in pop_words.HIDDEN or (word == b"APOP" and not self.apop):
+            self.say(b"-ERR Unknown command")
+            self.bad()
+        elif word == b"STLS":
+            return (yield from self.starttls(line))
+        elif word in (b"USER", b"PASS", b"AUTH", b"APOP") and not self.logged_in:
+            if word == b"AUTH" and not line[5:].strip():
+                yield from self._passed(line)
+            elif not self.refuses_login():
+                yield from self._login(word, line)
+        else:
+            yield from self._other(word, line)
+        return False
 
     def _other(self, word: bytes, line: bytes) -> Steps[None]:
         if word == b"CAPA":

@@ -48,4 +48,5 @@ plugin = MailProtocol(
     defaults={"check": "smtp", "timeouts": {"idle": "11m"}},
     options=SmtpOptions,
     busy=busy,
+    alpn=(b"smtp",),
 )

@@ -110,19 +110,23 @@ class SmtpDialogue(Path):
 
     def dialogue(self) -> Steps[None]:
         """See Path."""
-        while True:
-            line = yield from self.client_line(rest=self.transaction)
-            if not self.logged_in and not self.transaction:
-                self.counted()
-            word = self.checked(line)
-            if word in smtp_words.HIDDEN:
-                self.say(b"502 5.5.1 Error: command not implemented")
-                self.bad()
-            elif word == b"STARTTLS":
-                if (yield from self.starttls(line)):
-                    return
-            else:
-                yield from STEPS.get(word, SmtpDialogue.other)(self, line)
+        while not (yield from self._command()):
+            pass
+
+    def _command(self) -> Steps[bool]:
+        """One command; it is forgotten with this frame. Whether nothing can be read any more."""
+        line = yield from self.client_line(rest=self.transaction)
+        if not self.logged_in and not self.transaction:
+            self.counted()
+        word = self.checked(line)
+        if word in smtp_words.HIDDEN:
+            self.say(b"502 5.5.1 Error: command not implemented")
+            self.bad()
+        elif word == b"STARTTLS":
+            return (yield from self.starttls(line))
+        else:
+            yield from STEPS.get(word, SmtpDialogue.other)(self, line)
+        return False
 
     def other(self, line: bytes) -> Steps[None]:
         """What needs no care passes."""
@@ -159,6 +163,12 @@ class SmtpDialogue(Path):
         if (yield from self.passed(line)).good:
             self.transaction = True
             self.settled()
+
+    def on_burl(self, line: bytes) -> Steps[None]:
+        """BURL (RFC 4468 3.1) ends a transaction where it is the last."""
+        yield from self.passed(line)
+        if line.upper().endswith(b" LAST"):
+            self.transaction = False
 
     def on_quit(self, line: bytes) -> Steps[None]:
         """QUIT."""
@@ -309,4 +319,5 @@ STEPS: dict[bytes, Step] = {
     b"AUTH": SmtpDialogue.on_auth,
     b"DATA": SmtpDialogue.on_data,
     b"BDAT": SmtpDialogue.on_bdat,
+    b"BURL": SmtpDialogue.on_burl,
 }

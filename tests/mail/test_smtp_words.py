@@ -11,7 +11,7 @@ from protocols.mail.smtp_words import Edits, Message, Reply, edited, keywords, m
 ENDS = (
     b"\n.\n", b"\n.\r\n", b"\r\n.\n", b"\r.\r", b"\r\n.\r", b"\r.\r\n", b"\n.\r", b"\r.\n", b"\r\n.\r\n",
 )  # fmt: skip
-SMUGGLED = b"MAIL FROM:<evil@x.test>\r\nRCPT TO:<user@ex.test>\r\nDATA\r\nsmuggled\r\n.\r\n"
+SMUGGLED = b"MAIL FROM:<evil@x.test>\r\nRCPT TO:<user2@ex.test>\r\nDATA\r\nsmuggled\r\n.\r\n"
 
 
 class MessageTests(SynchronousTestCase):

@@ -169,14 +169,12 @@ class MailCase(PeerCase):
             "https": self.served(lambda: self.web(f"EX\\{user}"), "https"),
         }
 
-    def talk(self, port: int, *pieces: bytes, tls: bool = False) -> bytes:
+    def talk(self, port: int, *pieces: bytes, address: str = PROXY) -> bytes:
         """All that is answered to these pieces, each sent when something was answered to the one before."""
 
         def talked() -> bytes:
-            raw = socket.create_connection((PROXY, port), timeout=5)
-            wire = self.tls().wrap_socket(raw, server_hostname=PROXY) if tls else raw
             heard = b""
-            with wire:
+            with socket.create_connection((address, port), timeout=5) as wire:
                 for piece in pieces:
                     heard += wire.recv(65536)
                     wire.sendall(piece)
@@ -307,7 +305,7 @@ class InjectionTests(MailCase):
 
 
 class SmugglingTests(MailCase):
-    def deliver(self, port: int, text: bytes) -> bytes:
+    def deliver(self, port: int, text: bytes, address: str = PROXY) -> bytes:
         return self.talk(
             port,
             b"EHLO me\r\n",
@@ -315,6 +313,7 @@ class SmugglingTests(MailCase):
             b"RCPT TO:<user1@ex.test>\r\n",
             b"DATA\r\n",
             b"Subject: outer\r\n\r\nhello" + text,
+            address=address,
         )
 
     def mails(self) -> int:
@@ -334,6 +333,18 @@ class SmugglingTests(MailCase):
             self.assertIn(b"\r\n521 5.5.2 ", heard, end)
         self.deliver(25, b"\r\n.\r\nQUIT\r\n")
         self.until(1)
+
+    def test_passed(self) -> None:
+        """With `bare-newline: pass` each form reaches the server as it came: it makes of it what it makes of
+        the same bytes without exproxy."""
+        for end in ENDS:
+            counts = []
+            for port, address in ((2525, PROXY), (25, SERVERS["ex1"])):
+                self.site.empty_mailboxes()
+                self.deliver(port, end + b"\r\n.\r\nQUIT\r\n", address)
+                self.until(1)
+                counts.append([path.stat().st_size > 0 for path in self.site.mail.rglob("new/*")])
+            self.assertEqual(*counts, end)
 
     def test_commands(self) -> None:
         """Commands that end with a LF alone are refused."""
