@@ -70,7 +70,10 @@ class Timeouts:
         default=10.0, metadata=_help("The client's first RPC packet (its bind), from the accept.")
     )
     auth: float = field(
-        default=60.0, metadata=_help("From the connection's begin until the client has logged in.")
+        default=60.0,
+        metadata=_help(
+            "From the connection's begin until the client has logged in (in SMTP: or begun a mail)."
+        ),
     )
     keep_alive: float = field(
         default=60.0, metadata=_help("Between two requests of one HTTP client connection.")
