@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from exproxy.actions import ToClient
+from exproxy.actions import Count, ToClient
 from protocols.mail import sasl, smtp_words
 from protocols.mail.sasl import LONGEST, Credentials
 from protocols.mail.smtp_dialogue import SmtpDialogue
 from protocols.mail.smtp_words import Reply
 from protocols.mail.talk import End, NoServer, ServerGone, Steps
 
-# True of whatever stands behind: exproxy itself answers one command after the other, and all servers
-# that know EHLO and AUTH have had these two for decades.
+# True of nearly whatever stands behind: all servers that know AUTH have had the other two for decades.
+# PIPELINING is exproxy's own: it answers one after the other whatever comes at once.
 OFFERED = (b"PIPELINING", b"8BITMIME", b"ENHANCEDSTATUSCODES")
 SYNTAX = b"501 5.5.2 Cannot decode response"
 LATER = b"454 4.7.0 Temporary authentication failure"
@@ -103,7 +103,17 @@ class Smtp(SmtpDialogue):
         if self.options.routing == "user":
             self.phase = "EHLO"
             self.offered = yield from self.listed_by(b"EHLO " + self.helo)
+            self._compared()
         return greeting
+
+    def _compared(self) -> None:
+        """Whether what the client was told is true of this server; the administrator hears where not."""
+        told = [*OFFERED[1:], *(word.encode().split(b" ", 1)[0].upper() for word in self.options.offer)]
+        hidden = {word.upper().encode() for word in self.options.hide}
+        missing = [word for word in told if word not in self.offered and word not in hidden]
+        if missing:
+            self.do(Count("capabilities_missing"))
+            self.note(capabilities_missing=b" ".join(missing).decode())
 
     def _log_in(self, found: Credentials, mechanism: str) -> Steps[None]:
         """Choose by the name, and say the credentials there, once."""

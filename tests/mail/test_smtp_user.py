@@ -17,7 +17,7 @@ from tests.http.test_ntlm import type_3
 from tests.mail.dialogues import Played, served
 
 PLAIN = b64encode(b"\0anna\0secret")
-LIST = b"250-exch1\r\n250 AUTH PLAIN LOGIN\r\n"
+LIST = b"250-exch1\r\n250-8BITMIME\r\n250-ENHANCEDSTATUSCODES\r\n250 AUTH PLAIN LOGIN\r\n"
 
 
 def greeted(tls: str = "none", starttls: bool = False, **said: Any) -> Played:
@@ -64,6 +64,14 @@ class UserTests(SynchronousTestCase):
         self.assertEqual(played.server(b"235 2.7.0 ok\r\n")[0], b"235 2.7.0 ok\r\n")
         self.assertEqual(played.recorded(), {"login": "done", "mechanism": "PLAIN", "user": "anna"})
         self.assertEqual(played.client(b"MAIL FROM:<a@x>\r\n")[1], b"MAIL FROM:<a@x>\r\n")
+
+    def test_untrue(self) -> None:
+        """What was told and is not true of the server is counted, and stands in the access log."""
+        played = greeted(offer=("SIZE 10", "DSN"), hide=("8BITMIME",))
+        played.client(b"AUTH PLAIN " + PLAIN + b"\r\n")
+        dialled(played, b"250-exch1\r\n250-SIZE 20\r\n250 AUTH PLAIN\r\n")
+        self.assertEqual(played.counted(), ["capabilities_missing"])
+        self.assertEqual(played.recorded(), {"capabilities_missing": "ENHANCEDSTATUSCODES DSN"})
 
     def test_asked_for(self) -> None:
         """PLAIN without an initial response and LOGIN are asked for; LOGIN is replayed where PLAIN is not."""

@@ -272,6 +272,64 @@ class UserTests(MailCase):
             self.assertNotIn("verify error", done.out + done.err)
 
 
+class StreamTests(MailCase):
+    def test_literals(self) -> None:
+        """Two hundred messages go in by APPEND and come out by FETCH byte for byte, and by POP as well."""
+        texts = [b"Subject: %d\r\n\r\n" % n + b".{%d}\r\na OK\r\n" % n * (n * 7 % 50) for n in range(200)]
+
+        def through() -> list[bytes]:
+            with imaplib.IMAP4_SSL(PROXY, 993, ssl_context=self.tls(), timeout=20) as imap:
+                imap.login("user1", PASSWORD)
+                for text in texts:
+                    imap.append("INBOX", "", "", text)
+                imap.select()
+                _, found = imap.fetch("1:*", "(BODY.PEEK[])")
+                return [each[1] for each in found if isinstance(each, tuple)]
+
+        self.assertEqual(self.inside(through), texts)
+
+        def popped() -> list[bytes]:
+            pop = poplib.POP3_SSL(PROXY, 995, context=self.tls(), timeout=20)
+            pop.user("user1")
+            pop.pass_(PASSWORD)
+            count, _ = pop.stat()
+            found = [b"\r\n".join((*pop.retr(n + 1)[1], b"")) for n in range(count)]
+            pop.quit()
+            return found
+
+        self.assertEqual(self.inside(popped), texts)
+
+    def test_zz_drained(self) -> None:
+        """A stop of exproxy is told to a client in IDLE, and to one that waits in SMTP and in POP."""
+
+        def told() -> list[bytes]:
+            wires = []
+            for port, *lines in (
+                (993, b"a LOGIN user1 " + PASSWORD.encode(), b"b IDLE"),
+                (995, b"USER user1", b"PASS " + PASSWORD.encode()),
+            ):
+                raw = socket.create_connection((PROXY, port), timeout=10)
+                wire: socket.socket = self.tls().wrap_socket(raw, server_hostname=PROXY)
+                wire.recv(4096)
+                for line in lines:
+                    wire.sendall(line + b"\r\n")
+                    wire.recv(4096)
+                wires.append(wire)
+            wires.append(socket.create_connection((PROXY, 25), timeout=10))
+            wires[-1].recv(4096)
+            self.proxy.stop()
+            heard = []
+            for wire in wires:
+                with wire:
+                    heard.append(wire.recv(4096))
+            return heard
+
+        imap, pop, smtp = self.inside(told)
+        self.assertIn(b"* BYE [UNAVAILABLE]", imap)
+        self.assertIn(b"-ERR [SYS/TEMP]", pop)
+        self.assertTrue(smtp.startswith(b"421 4.3.2 "), smtp)
+
+
 class InjectionTests(MailCase):
     def test_starttls(self) -> None:
         """Commands behind STARTTLS in plain text are refused with it, in all three protocols."""
