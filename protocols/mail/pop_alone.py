@@ -7,8 +7,8 @@ from protocols.mail.pop_dialogue import PopDialogue
 from protocols.mail.sasl import LONGEST, Credentials
 from protocols.mail.talk import End, NoServer, ServerGone, Steps
 
-# True of whatever stands behind: exproxy itself answers one command after the other.
-OFFERED = (b"TOP", b"UIDL", b"RESP-CODES", b"AUTH-RESP-CODE", b"PIPELINING", b"USER")
+# True of nearly whatever stands behind; PIPELINING is exproxy's own, which answers one after the other.
+OFFERED = (b"TOP", b"UIDL", b"RESP-CODES", b"PIPELINING", b"USER")
 LATER = b"-ERR [SYS/TEMP] Temporary authentication failure"
 
 
