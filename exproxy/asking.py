@@ -54,6 +54,7 @@ class Asking:
         self._link = Link(1, server, *address)
         self._client_tls = client_tls
         self._done: Callable[[actions.Outcome], None] | None = done
+        self._at_once = check.tls != "starttls"
         self._met = met
         self._introduce = introduce
         self._wire: Wire | None = None
@@ -65,7 +66,7 @@ class Asking:
         """Begin."""
         try:
             self._conversation = self._check.dialogue()
-            tls = self._client_tls() if self._client_tls is not None else None
+            tls = self._client_tls() if self._client_tls is not None and self._at_once else None
         except Exception:
             self._mistake()
             return
@@ -118,7 +119,8 @@ class Asking:
     def _too_late(self) -> None:
         self._timer = None
         if self._connecting is not None:
-            phase, layer = ("TLS handshake", "L6") if self._client_tls is not None else ("connect", "L4")
+            secure = self._client_tls is not None and self._at_once
+            phase, layer = ("TLS handshake", "L6") if secure else ("connect", "L4")
         else:
             phase, layer = getattr(self._conversation, "phase", "answer"), self._check.layer
         self._end(actions.Fail(f"{layer}TOUT", phase, f"no answer in {self._timeout:g} s"))

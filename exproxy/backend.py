@@ -139,12 +139,23 @@ class Backend:
 class Lease:
     """One link's count.
 
-    ``cut(reason)`` is set by whoever owns the link, and ends it at once. ``condemned`` says why the
+    ``cut(reason)`` is set by whoever owns the link, and ends it at once; so is ``drain(until)``, which lets
+    it end in its protocol's words. ``condemned`` says why the
     link must end, or None; where it is set before ``cut`` is, the owner looks at it and ends the link.
     ``keys`` are what its client is bound by.
     """
 
-    __slots__ = ("_holds", "_released", "_requests", "_untouched", "backend", "condemned", "cut", "keys")
+    __slots__ = (
+        "_holds",
+        "_released",
+        "_requests",
+        "_untouched",
+        "backend",
+        "condemned",
+        "cut",
+        "drain",
+        "keys",
+    )
 
     def __init__(self, backend: Backend, released: Callable[[Lease], None]) -> None:
         """``released(lease)`` is called once, at the end."""
@@ -152,6 +163,7 @@ class Lease:
         self.keys: tuple[Key, ...] = ()
         self.cut: Callable[[str], None] | None = None
         self.condemned: str | None = None
+        self.drain: Callable[[float], None] | None = None
         self._holds: list[Callable[[], None]] = []
         self._released: Callable[[Lease], None] | None = released
         # The link to come counts as a request from the choice on: a server that is slow to connect

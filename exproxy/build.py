@@ -210,7 +210,10 @@ def _port(config: ServiceConfig, listen: Listen, own: Part | None, parts: dict[s
     if own is None:
         return Port(listen.tls, None, None, routes)
     pool, target = own.behind(listen)
-    return Port(listen.tls, pool, target.tls, routes, own.locations.get(pool))
+    locations = own.locations.get(pool)
+    if target.tls_mode == "starttls":
+        return Port(listen.tls, pool, None, routes, locations, backend_starttls=target.tls)
+    return Port(listen.tls, pool, target.tls, routes, locations)
 
 
 def _distinct_cookies(service: str, parts: Iterable[Part]) -> None:

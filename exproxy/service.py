@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 from exproxy import listening, transparent
 from exproxy.access_log import AccessLog
 from exproxy.build import Builder, Built
+from exproxy.checks.record import Check
 from exproxy.config import Config, Listen
 from exproxy.descriptors import raise_limit, shortage
 from exproxy.errors import ConfigurationError
@@ -156,11 +157,15 @@ class ExproxyService(Service):
             owner = built.owners[pool]
             check = owner.check.plugin.check(owner.check.options)
             options = target.tls
+            if target.tls_mode == "starttls" and isinstance(check, Check):
+                check = check.upgraded()
             watched = guard if options is not None else None
             # A server that must show the right certificate is asked over TLS, whatever the question.
             never = check.tls == "never" and not (watched is not None and watched.requires)
-            if never or (check.tls == "backend" and target.tls_mode == "none"):
+            if never or (check.tls == "backend" and target.tls_mode in ("none", "starttls")):
                 client_tls = None
+            elif check.tls == "starttls":
+                client_tls = partial(built.service.client_tls, options or owner.backend.tls)
             else:
                 # A pass-through port has no options of ours; what is behind it is asked unverified.
                 client_tls = partial(built.service.client_tls, options or UNVERIFIED)

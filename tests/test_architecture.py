@@ -40,6 +40,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "persistence",
         "health",
         "ramp",
+        "rate",
         "store",
     ),
     2: (

@@ -93,6 +93,11 @@ def agree(
     """Tell where the backend's TLS and that of the listening ports cannot both be. ``located``: the
     servers are asked for their ports."""
     mode, at = config.tls_mode, _where(layers, "mode")
+    if mode == "starttls" and addresses and not all("starttls" in one.modes for one in addresses):
+        document.error(
+            at, "starttls is a word of smtp, imap and pop; write mode: implicit for TLS from the first byte"
+        )
+        return
     for one in addresses:
         port, listening = one.listen.port, one.listen.tls
         if port == 0 and config.port is None and not located:

@@ -47,7 +47,8 @@ class ListenSection(Section):
     address: Annotated[str, AfterValidator(grammar.ip_address)] | None = None
     """The IP address; without one all of them, IPv4 and IPv6."""
     tls: str | None = None
-    """none: plain; implicit: exproxy ends TLS; passthrough: the client's TLS goes on to the server."""
+    """none: plain; implicit: exproxy ends TLS; starttls: it does where the client asks for it (smtp, imap,
+    pop); passthrough: the client's TLS goes on to the server."""
     accept_proxy: bool | None = None
     """Every connection begins with a PROXY protocol header, and comes from one of the `trusted-proxies`.
     Default: the service's `accept-proxy`."""
@@ -110,8 +111,9 @@ class TlsSection(Section):
 class BackendTlsSection(Section):
     """How to speak TLS with the servers."""
 
-    mode: Literal["implicit", "none", "passthrough"] | None = None
-    """implicit: TLS; none: plain; passthrough: the client's own. Default: as the listening port does."""
+    mode: Literal["implicit", "starttls", "none", "passthrough"] | None = None
+    """implicit: TLS; starttls: plain, then TLS, in smtp, imap and pop; none: plain; passthrough: the
+    client's own. Default: as the listening port does."""
     verify: Annotated[str, Field(min_length=1)] | None = None
     """system: by the system's authorities (default); none: not at all; or a PEM file of authorities."""
     server_name: Annotated[str, AfterValidator(grammar.host)] | None = None

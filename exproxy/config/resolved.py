@@ -19,7 +19,9 @@ from exproxy.settings import HealthSettings, Limits, Networks, TcpOptions, Timeo
 from exproxy.tls.guard import Policy
 from exproxy.tls.material import CertificateFiles as CertificateFiles
 
-TlsMode: TypeAlias = Literal["none", "implicit", "passthrough"]
+TlsMode: TypeAlias = Literal["none", "implicit", "starttls", "passthrough"]
+# exproxy shows a certificate of its own there: at once, or when the client asks for it.
+ENDS_TLS: tuple[TlsMode, ...] = ("implicit", "starttls")
 LogTarget: TypeAlias = Path | Literal["stdout"] | None
 
 
@@ -66,13 +68,14 @@ class Listen:
 class BackendConfig:
     """How the servers are reached, as written.
 
-    ``port`` None is the listening port; ``tls_mode`` ``follow`` is TLS where the listening port ends
-    TLS, plain where it is plain. ``tls`` says how where TLS is spoken; ``tls_written`` whether
-    anybody wrote anything about it. ``send_proxy``: the PROXY protocol that tells of the client.
+    ``port`` None is the listening port; ``tls_mode`` ``follow`` is that of the listening port: TLS where
+    it ends TLS, STARTTLS where it offers that, plain where it is plain. ``tls`` says how where TLS is
+    spoken; ``tls_written`` whether anybody wrote anything about it. ``send_proxy``: the PROXY protocol
+    that tells of the client.
     """
 
     port: int | None = None
-    tls_mode: Literal["follow", "none", "implicit", "passthrough"] = "follow"
+    tls_mode: Literal["follow", "none", "implicit", "starttls", "passthrough"] = "follow"
     tls: TLSOptions = field(default_factory=TLSOptions)
     tls_written: bool = False
     send_proxy: Version | None = None
@@ -81,7 +84,8 @@ class BackendConfig:
 @dataclass(frozen=True, slots=True)
 class Target:
     """What a listening port leads to on each server. ``port`` 0: it is learnt from the server. ``tls`` is
-    there for ``implicit`` only; ``passthrough``: the servers speak TLS with the clients themselves."""
+    there for ``implicit`` and ``starttls``; ``passthrough``: the servers speak TLS with the clients
+    themselves."""
 
     port: int
     tls_mode: TlsMode
@@ -119,7 +123,7 @@ class Reaching:
         if self.locator is not None:
             port = 0
         mode: TlsMode = listen.tls if backend.tls_mode == "follow" else backend.tls_mode
-        return Target(port, mode, backend.tls if mode == "implicit" else None)
+        return Target(port, mode, backend.tls if mode in ENDS_TLS else None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from exproxy.config.fitting import fitting, health
 from exproxy.config.layers import Layers, layers
 from exproxy.config.listens import Placed, placed
 from exproxy.config.models import ServiceSection
-from exproxy.config.resolved import BackendConfig, CertificateFiles, ServiceConfig
+from exproxy.config.resolved import ENDS_TLS, BackendConfig, CertificateFiles, ServiceConfig
 from exproxy.config.routes import RouteDraft, route, routes
 from exproxy.config.tls import FrontTls, front_tls, protects
 from exproxy.config.validation import lacks
@@ -118,7 +118,7 @@ def _needed(context: Context, section: ServiceSection, where: Where) -> None:
 
 
 def _certificate_used(context: Context, stack: Layers, addresses: list[Placed]) -> None:
-    ends_tls = any(one.listen.tls == "implicit" for one in addresses)
+    ends_tls = any(one.listen.tls in ENDS_TLS for one in addresses)
     if addresses and stack.said_by_service("certificate") and not ends_tls:
         where = stack.where("certificate")
         context.document.warn(where, "is not used: no listening port of this service ends TLS", at_key=True)

@@ -79,6 +79,16 @@ service pop3-login {{
     haproxy = yes
   }}
 }}
+service auth {{
+  unix_listener smtp-auth {{
+    mode = 0666
+  }}
+}}
+service anvil {{
+  unix_listener anvil-auth-penalty {{
+    mode = 0
+  }}
+}}
 service stats {{
   chroot =
 }}
