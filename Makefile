@@ -1,9 +1,9 @@
-# make demo | make test | make peers | make check | make bench | make scan
+# make demo | make test | make peers | make check | make bench | make scan | make fuzz
 PYTHON ?= python3
 VENV = .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test check peers bench scan clean
+.PHONY: demo test check peers bench scan fuzz clean
 
 $(VENV)/.test: setup.cfg pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -44,6 +44,10 @@ bench: $(VENV)/.test
 scan: $(VENV)/.test
 	test -x $(VENV)-sslyze/bin/sslyze || { $(PYTHON) -m venv $(VENV)-sslyze && $(VENV)-sslyze/bin/python -m pip install -q sslyze; }
 	$(BIN)/python -m bench.tls $(VENV)-sslyze/bin/sslyze
+
+# A million mutated RPC packets against everything that reads them, in a few minutes; memory must stay as it is.
+fuzz: $(VENV)/.test
+	$(BIN)/python -m tests.msrpc.fuzz
 
 clean:
 	rm -rf demo $(VENV) $(VENV)-sslyze build dist *.egg-info _trial_temp* .pytest_cache .mypy_cache .ruff_cache .hypothesis

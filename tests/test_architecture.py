@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 ROOT = Path(__file__).resolve().parent.parent
 FILE_CAP = 400
 FUNCTION_CAP = 50
+TEXTS = (".py", ".md", ".yaml", ".txt", ".json")
 
 # Layer of each module of exproxy/ (a folder stands for all in it). Imports point down or sideways.
 LAYERS: dict[int, tuple[str, ...]] = {
@@ -181,3 +182,15 @@ class ArchitectureTests(SynchronousTestCase):
     def test_twisted_is_no_package_of_ours(self) -> None:
         """An __init__.py under twisted/ would hide Twisted itself."""
         self.assertEqual(list((ROOT / "twisted").rglob("__init__.py")), [])
+
+    def test_no_merge_is_unfinished(self) -> None:
+        """No file has the marks of a conflict."""
+        marks = tuple(sign * 7 for sign in "<>")
+        folders = ("exproxy", "protocols", "twisted", "tests", "docs", "etc", "bench")
+        texts = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix in TEXTS]
+        wrong = [
+            path.name
+            for path in [*texts, *ROOT.glob("*.md")]
+            if any(line.startswith(marks) for line in path.read_text(encoding="utf-8").splitlines())
+        ]
+        self.assertEqual(wrong, [])

@@ -50,6 +50,11 @@ class Calling:
         return self._calls
 
     @property
+    def binds(self) -> list[int]:
+        """The numbers of binds and alter_contexts without an answer."""
+        return list(self._offered)
+
+    @property
     def interfaces(self) -> list[str]:
         """The names of the interfaces in force, each once, in their order."""
         return list(dict.fromkeys(named(each.interface) for each in self._contexts.values()))
@@ -78,6 +83,10 @@ class Calling:
             if result.verdict == ACCEPTED and len(self._contexts) < MOST_CONTEXTS:
                 self._contexts[context.number] = Accepted(context.interface, result.transfer == NDR64)
         return True
+
+    def refused(self, header: Header) -> None:
+        """The server's bind_nak."""
+        self._offered.pop(header.call, None)
 
     def asked(self, pdu: Pdu) -> str | None:
         """A request, or a fragment of one: the call's name for counts where it begins, else None."""

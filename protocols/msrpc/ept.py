@@ -19,6 +19,8 @@ NO_HANDLE = bytes(20)
 # What a lookup asks for, and which versions (C706 appendix O).
 ALL_ENTRIES, BY_INTERFACE, BY_OBJECT, BY_BOTH = 0, 1, 2, 3
 VERSIONS_ALL, VERSIONS_COMPATIBLE, VERSIONS_EXACT, VERSIONS_MAJOR, VERSIONS_UPTO = 1, 2, 3, 4, 5
+# Entries of one answer; a Windows server has a few hundred, and clients ask for 500 at a time.
+MOST_ENTRIES = 10_000
 # Annotations are 64 bytes with their NUL.
 ANNOTATION = 64
 
@@ -75,6 +77,8 @@ def read_answer(operation: int, stub: bytes, syntax: Syntax) -> Answer:
     reader = Reader(stub, syntax)
     handle, number = reader.take(20), reader.long()
     most, offset, actual = reader.count(), reader.count(), reader.count()
+    if actual > MOST_ENTRIES:
+        raise BadStub(f"{actual} entries, more than {MOST_ENTRIES}")
     if offset or actual > most or actual != number:
         raise BadStub(f"{number} entries, but an array of {actual} from {offset} of {most}")
     entries = [_entry(reader, operation, syntax) for _ in range(actual)]

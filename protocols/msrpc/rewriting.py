@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from protocols.msrpc.binding import LEAST_FRAGMENT
+from protocols.msrpc.binding import BAD_STUB, LEAST_FRAGMENT, fault
 from protocols.msrpc.ept import (
     MAP,
     NO_HANDLE,
@@ -45,12 +45,17 @@ class Edited:
 
 
 def edited(fragments: Sequence[Pdu], operation: int, wide: bool, how: Rewriting) -> Edited:
-    """The answer of LOOKUP or MAP in all its fragments; as it was where it cannot be read."""
+    """The answer of LOOKUP or MAP in all its fragments; as it was where it cannot be read, a fault where
+    something is to be hidden from it."""
     syntax = Syntax(fragments[0].header.little, wide)
     stub = join(fragments)
     try:
         answer = read_answer(operation, stub, syntax)
     except BadStub:
+        if how.hide:
+            # Whatever it says, it may say what is to be hidden.
+            first = fragments[0]
+            return Edited(fault(first.header.call, first.context, BAD_STUB, executed=True))
         # A layout that nobody has described yet; the client may know it.
         return Edited(b"".join(pdu.raw for pdu in fragments))
     entries = [moved for entry in answer.entries if (moved := _moved(entry, how)) is not None]

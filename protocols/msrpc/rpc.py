@@ -53,6 +53,7 @@ from protocols.msrpc.pdu import (
     ALTER_CONTEXT_RESPONSE,
     BIND,
     BIND_ACK,
+    BIND_NAK,
     FAULT,
     ORPHANED,
     REQUEST,
@@ -86,7 +87,8 @@ class Rpc:
         self._idle = SetDeadline(IDLE, service.timeouts.idle)
         self._first: Header | None = None
         self._draining = False
-        self._half = False
+        # Whether the client has said all, and the server been told so.
+        self.half = False
         self._lets_go = isinstance(service.options, RpcOptions) and service.options.relay == "full"
         self._state: Callable[[Event], Iterable[Action]] = self._beginning
 
@@ -186,9 +188,9 @@ class Rpc:
 
     def _ended(self, event: Eof) -> Iterable[Action]:
         if event.side is BACKEND:
-            return self._over("client closed" if self._half else "server closed")
+            return self._over("client closed" if self.half else "server closed")
         # The client has said all, and may still wait for an answer.
-        self._half = True
+        self.half = True
         return (Close(BACKEND, half=True),)
 
     def _read(self, event: Data) -> Iterable[Action]:
@@ -240,6 +242,8 @@ class Rpc:
             parts.append(item.raw)
             if kind in (BIND_ACK, ALTER_CONTEXT_RESPONSE):
                 actions += self._agreed(item)
+            elif kind == BIND_NAK:
+                self.calling.refused(item.header)
         data = b"".join(parts)
         return (*((ToClient(data),) if data else ()), *actions)
 
@@ -290,11 +294,14 @@ class Rpc:
     def _lost(self, event: Lost) -> Iterable[Action]:
         # A server that closes in good order has its reasons; one that is gone leaves calls behind.
         broken = event.reason != "closed" and not self._from_server.passing
-        faults = [
-            ToClient(fault(call, context, COMM_FAILURE, executed=True))
-            for call, context in (self.calling.calls.items() if broken else ())
-        ]
-        return (*faults, *self._over(f"server {event.reason}"))
+        return (*(self._apologies() if broken else ()), *self._over(f"server {event.reason}"))
+
+    def _apologies(self) -> Iterable[Action]:
+        """For all that the client waits for: a first bind may come again, a call was perhaps executed."""
+        if not self.calling.interfaces:
+            yield from (ToClient(nak(call, CONGESTION)) for call in self.calling.binds)
+        for call, context in self.calling.calls.items():
+            yield ToClient(fault(call, context, COMM_FAILURE, executed=True))
 
     def _waited(self, name: str) -> Iterable[Action]:
         return self._leave() if name == DRAIN else self._over("idle")

@@ -13,13 +13,10 @@ from exproxy.checks.record import Check
 from exproxy.events import Event
 from exproxy.interfaces import IConversation
 from protocols.msrpc.calls import answered, bind_to, bound, request
-from protocols.msrpc.ept import LOOKUP, NO_HANDLE, NOT_REGISTERED, lookup_call, read_answer
+from protocols.msrpc.ept import LOOKUP, MOST_ENTRIES, NO_HANDLE, NOT_REGISTERED, lookup_call, read_answer
 from protocols.msrpc.names import EPM
 from protocols.msrpc.ndr import Syntax
 from protocols.msrpc.tower import NoTower, Tower, read_tower
-
-# A Windows server has a few hundred entries.
-MOST_ENTRIES = 10_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable
 from uuid import UUID
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -140,6 +140,7 @@ class ReadAckTests(SynchronousTestCase):
         with self.assertRaisesRegex(Malformed, "^a bind_nak is cut short$"):
             read_nak(one(packed(BIND_NAK, 1, b"\0")))
 
+    @settings(max_examples=60, deadline=None)
     @given(st.binary(max_size=200), st.booleans())
     def test_rubbish(self, body: bytes, little: bool) -> None:
         """Any bytes are read, or Malformed."""
@@ -171,6 +172,7 @@ RESULTS = st.one_of(
 class WriteTests(SynchronousTestCase):
     """PDUs of our own."""
 
+    @settings(max_examples=60, deadline=None)
     @given(st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1), st.lists(CONTEXTS, max_size=5))
     def test_bind(self, call: int, group: int, contexts: list[Context]) -> None:
         """What is offered is read again, in a bind and in an alter_context."""
@@ -179,6 +181,7 @@ class WriteTests(SynchronousTestCase):
             self.assertEqual((pdu.header.kind, pdu.header.call), (kind, call))
             self.assertEqual(read_bind(pdu), Bind(5840, 5840, group, tuple(contexts)))
 
+    @settings(max_examples=60, deadline=None)
     @given(st.integers(0, 0xFFFF), st.lists(RESULTS, max_size=5))
     def test_ack(self, port: int, results: list[Result]) -> None:
         """What is answered is read again, whatever the length of the secondary address."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from uuid import UUID
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -171,6 +171,7 @@ class BadAnswerTests(SynchronousTestCase):
         with self.assertRaisesRegex(BadStub, "^a tower of 5 bytes in 4$"):
             read_answer(MAP, bytes(writer.stub), LITTLE)
 
+    @settings(max_examples=60, deadline=None)
     @given(st.binary(max_size=300))
     def test_rubbish(self, stub: bytes) -> None:
         """Any bytes are read, or BadStub."""
@@ -198,6 +199,7 @@ ENTRIES = st.lists(
 class WriteTests(SynchronousTestCase):
     """Answers and calls of our own."""
 
+    @settings(max_examples=60, deadline=None)
     @given(st.sampled_from(SYNTAXES), st.binary(min_size=20, max_size=20), ENTRIES, st.integers(0, 2**32 - 1))
     def test_lookup_round_trip(
         self, syntax: Syntax, handle: bytes, entries: list[Entry], status: int
@@ -206,6 +208,7 @@ class WriteTests(SynchronousTestCase):
         written = Answer(handle, 10, tuple(entries), status)
         self.assertEqual(bare(read_answer(LOOKUP, write_answer(LOOKUP, written, syntax), syntax)), written)
 
+    @settings(max_examples=60, deadline=None)
     @given(st.sampled_from(SYNTAXES), st.lists(st.none() | st.binary(max_size=90), max_size=6))
     def test_map_round_trip(self, syntax: Syntax, towers: list[bytes | None]) -> None:
         """The same for ept_map; towers stand where it is said."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -107,6 +107,7 @@ class JoinTests(SynchronousTestCase):
         for data in (ALL_ANSWER, samples.SAMR_ANSWER, protected_samples.SIGNED_ANSWER):
             self.assertEqual(put_back(pdus(data), stub_of(data)), data)
 
+    @settings(max_examples=60, deadline=None)
     @given(st.binary(max_size=200), st.integers(1, 10).map(lambda n: 8 * n), st.booleans(), st.booleans())
     def test_any(self, stub: bytes, largest: int, little: bool, protected: bool) -> None:
         """Any stub in any fragments: nothing but the stub changes, and trailers stay."""
@@ -120,6 +121,7 @@ class JoinTests(SynchronousTestCase):
 class CutAnewTests(SynchronousTestCase):
     """A stub of another length in fragments like the first one."""
 
+    @settings(max_examples=60, deadline=None)
     @given(st.binary(max_size=300), st.integers(0, 200), st.booleans())
     def test_any(self, stub: bytes, largest: int, little: bool) -> None:
         """The same call, context and byte order; no fragment is too long, all but the last end at 8 bytes."""

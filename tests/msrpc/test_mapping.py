@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -152,6 +152,7 @@ class LookupTests(SynchronousTestCase):
             self.assertEqual(found.entries[0].annotation, b"endpoint mapper\0")
             self.assertEqual((found.handle, found.status), (NO_HANDLE, 0))
 
+    @settings(max_examples=60, deadline=None)
     @given(st.integers(1, 7))
     def test_in_parts(self, most: int) -> None:
         """Part by part, each handle leads on, and the last part has none."""

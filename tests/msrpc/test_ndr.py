@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -62,6 +62,7 @@ class NdrTests(SynchronousTestCase):
             with self.assertRaisesRegex(BadStub, text):
                 read(reader)
 
+    @settings(max_examples=60, deadline=None)
     @given(
         st.sampled_from(SYNTAXES),
         st.lists(

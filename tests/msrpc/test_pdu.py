@@ -6,7 +6,7 @@ import contextlib
 import struct
 from uuid import UUID
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -104,6 +104,7 @@ class HeaderTests(SynchronousTestCase):
         with self.assertRaisesRegex(Malformed, r"^a bind of 72 bytes, more than limits\.pdu \(71\)$"):
             read_header(PLAIN_BIND, limit=71)
 
+    @settings(max_examples=60, deadline=None)
     @given(st.binary(min_size=16, max_size=40))
     def test_rubbish(self, data: bytes) -> None:
         """Whatever 16 bytes say, they are a header or Malformed."""
@@ -240,6 +241,7 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual([each.header.flags for each in items if isinstance(each, Pdu)], [1, 2])
         self.assertEqual([each.header.length for each in pdus(ALL_ANSWER)], [4280, 596])
 
+    @settings(max_examples=60, deadline=None)
     @given(st.lists(st.binary(max_size=60), max_size=8), st.booleans(), st.data())
     def test_random_cuts(self, bodies: list[bytes], little: bool, data: st.DataObject) -> None:
         """Random PDUs, randomly cut, come out as they went in."""

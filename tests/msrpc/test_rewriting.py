@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from protocols.msrpc.binding import LEAST_FRAGMENT
+from protocols.msrpc.binding import BAD_STUB, LEAST_FRAGMENT
 from protocols.msrpc.ept import (
     LOOKUP,
     MAP,
+    MOST_ENTRIES,
     NO_HANDLE,
     NOT_REGISTERED,
     Answer,
@@ -20,12 +21,13 @@ from protocols.msrpc.ept import (
     write_answer,
 )
 from protocols.msrpc.names import KNOWN
-from protocols.msrpc.ndr import Syntax
+from protocols.msrpc.ndr import Syntax, Writer
 from protocols.msrpc.pdu import FIRST, RESPONSE
 from protocols.msrpc.rewriting import Rewriting
 from protocols.msrpc.rewriting import edited as edit
 from protocols.msrpc.tower import Tower, read_tower
 from tests.msrpc import lookup_samples, samples
+from tests.msrpc.conversations import statuses
 from tests.msrpc.support import CONNECT, answer, carrier, pdus, pipe_tower, stub_of, tower_of
 
 HOST = bytes([192, 0, 2, 1])
@@ -125,11 +127,21 @@ class MapTests(SynchronousTestCase):
             self.assertEqual(edited(samples.LSARPC_ANSWER, how), samples.LSARPC_ANSWER)
 
     def test_unreadable(self) -> None:
-        """An answer in a layout that nobody has described passes as it was, even where others are hidden."""
+        """An answer in a layout that nobody has described passes as it was; it is a fault where others are
+        hidden, for it may say what they are. So is one with more entries than MOST_ENTRIES."""
+        writer = Writer(Syntax())
+        writer.octets(NO_HANDLE)
+        writer.long(MOST_ENTRIES + 1)
+        writer.count(MOST_ENTRIES + 1, 0, *([MOST_ENTRIES + 1] + [0] * (MOST_ENTRIES + 1)))
+        writer.long(0)
+        many = answer(1, bytes(writer.stub))
+        self.assertEqual(edited(many, Rewriting(by_port, HOST, hide=False)), many)
         for stub in (b"", b"rubbish", samples.ODD_WIDE_STUB[:-8], bytes(20) + b"\xff" * 40):
             data = answer(1, stub)
             for wide in (False, True):
-                self.assertEqual(edited(data, Rewriting(by_port, HOST, hide=True), wide=wide), data)
+                self.assertEqual(edited(data, Rewriting(by_port, HOST, hide=False), wide=wide), data)
+                hidden = edited(data, Rewriting(by_port, HOST, hide=True), wide=wide)
+                self.assertEqual(statuses(pdus(hidden)), [(1, 0, BAD_STUB)])
 
     def test_another_layout(self) -> None:
         """Where the layout is readable but the towers are none, they are left alone."""
@@ -161,6 +173,7 @@ class LookupTests(SynchronousTestCase):
         self.assertGreater(len(changed), 0)
         self.assertLessEqual(len(changed), 6 * len(tcp))
 
+    @settings(max_examples=60, deadline=None)
     @given(st.integers(1, 60).map(lambda n: 8 * n), st.booleans())
     def test_any_fragments(self, largest: int, little: bool) -> None:
         """Wherever a stub is cut, the towers are found, and the fragments are the same."""

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
 from uuid import UUID
 
+from click.testing import CliRunner, Result
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from exproxy.actions import Action, Fail, Pass, ToBackend
+from exproxy.actions import Action, Drain, Fail, Pass, ToBackend
 from exproxy.events import Connected, Data, Eof
-from exproxy.interfaces import ICheck
+from exproxy.interfaces import ICheck, ICommandPlugin
 from exproxy.model import BACKEND
+from exproxy.plugins import find
 from exproxy.testing import Script, link
-from protocols.msrpc import binding
+from protocols.msrpc import binding, command
+from protocols.msrpc.command import rows, table
 from protocols.msrpc.ept import LOOKUP, NO_HANDLE, NOT_REGISTERED, Answer, Entry, read_lookup, write_answer
-from protocols.msrpc.names import Interface
 from protocols.msrpc.ndr import Syntax
 from protocols.msrpc.survey import MOST_ENTRIES, Endpoint, Survey, check
-from protocols.msrpc.tower import read_tower
+from protocols.msrpc.tower import read_tower, tcp_tower
 from tests.msrpc import lookup_samples, samples
-from tests.msrpc.support import answer, pdus, tower_of
+from tests.msrpc.support import answer, pdus, pipe_tower, tower_of
 
 HANDLE = b"\0\0\0\0" + bytes(range(16))
 
@@ -122,4 +126,90 @@ def endpoint(octets: bytes, annotation: str = "") -> Endpoint:
     return Endpoint(read_tower(octets), annotation)
 
 
-STRANGE = Interface("", UUID(int=0x0123 << 112))
+STRANGE = UUID(int=0x0123 << 112)
+COLUMNS = ("interface", "version", "port", "transport", "title")
+
+
+class CommandTests(SynchronousTestCase):
+    """What is shown."""
+
+    entries = (
+        endpoint(tcp_tower(STRANGE, 1, 0, 1025, bytes(4)), "of its owner"),
+        endpoint(tower_of("nspi", 59532), "MSExchange NSPI"),
+        endpoint(tower_of("emsmdb", 59531)),
+        endpoint(tower_of("nspi", 59532), "MSExchange NSPI"),
+        endpoint(pipe_tower("samr", "\\pipe\\lsass")),
+        endpoint(tower_of("nspi", 6004)),
+    )
+
+    def setUp(self) -> None:
+        self.asked: list[tuple[Any, ...]] = []
+
+    def answering(self, outcome: object) -> None:
+        """What the server answers."""
+
+        def ask(*question: Any) -> object:
+            self.asked.append(question)
+            return outcome
+
+        self.patch(command, "ask_once", ask)
+
+    def run_with(self, *arguments: str) -> Result:
+        """Run the command."""
+        return CliRunner().invoke(command.epm, arguments)
+
+    def test_rows(self) -> None:
+        """Known interfaces by name and port, then the others; each place once, with a title."""
+        shown = rows(self.entries)
+        self.assertEqual(
+            [tuple(row[column] for column in COLUMNS) for row in shown],
+            [
+                ("emsmdb", "0.81", 59531, "TCP", "Exchange RPC Client Access (mailboxes)"),
+                ("nspi", "56.0", 6004, "TCP", "Exchange Address Book"),
+                ("nspi", "56.0", 59532, "TCP", "Exchange Address Book"),
+                ("samr", "1.0", None, "named pipe \\pipe\\lsass", "accounts (MS-SAMR)"),
+                (str(STRANGE), "1.0", 1025, "TCP", "of its owner"),
+            ],
+        )
+        self.assertEqual([row["address"] for row in shown[:4]], ["127.0.0.11"] * 3 + [None])
+
+    def test_table(self) -> None:
+        """Columns as wide as their widest cell, a heading, and no blanks at the ends."""
+        lines = table(rows(self.entries)).splitlines()
+        self.assertEqual(tuple(lines[0].split()), COLUMNS)
+        self.assertTrue(lines[1].startswith("emsmdb "))
+        columns = {line.index("TCP") for line in lines if "TCP" in line}
+        self.assertEqual(columns, {lines[0].index("transport")})
+        self.assertEqual([line.rstrip() for line in lines], lines)
+        self.assertEqual(table([]), "interface  version  port  transport  title")
+
+    def test_command(self) -> None:
+        """A table by default, all transports; --tcp leaves the others out."""
+        self.answering(Pass(self.entries))
+        result = self.run_with("192.0.2.1", "--port", "1135", "--timeout", "2")
+        self.assertEqual((result.exit_code, result.output), (0, table(rows(self.entries)) + "\n"))
+        self.assertEqual(self.asked, [(check, "192.0.2.1", 1135, 2.0)])
+        self.assertNotIn("lsass", self.run_with("192.0.2.1", "--tcp").output)
+        self.assertEqual(self.asked[-1][2:], (135, 5.0))
+
+    def test_json(self) -> None:
+        """For programs."""
+        self.answering(Pass(self.entries))
+        self.assertEqual(json.loads(self.run_with("192.0.2.1", "-o", "json").output), rows(self.entries))
+
+    def test_no_answer(self) -> None:
+        """A bad answer is exit code 1 and a sentence that says what went wrong where."""
+        for outcome, reason in (
+            (Fail("L4CON", "connect", "Connection refused"), "L4CON connect: Connection refused"),
+            (Drain("404"), "404"),
+        ):
+            self.answering(outcome)
+            result = self.run_with("192.0.2.1")
+            self.assertEqual(result.exit_code, 1)
+            self.assertIn(f"192.0.2.1:135 gave no good answer ({reason})", result.output)
+
+    def test_plugin(self) -> None:
+        """The command is a plugin's."""
+        verifyObject(ICommandPlugin, command.plugin)
+        self.assertEqual((command.plugin.name, command.plugin.command), ("epm", command.epm))
+        self.assertIs(find(ICommandPlugin, "epm"), command.plugin)

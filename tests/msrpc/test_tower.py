@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import struct
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -127,6 +127,7 @@ class NoTowerTests(SynchronousTestCase):
         with self.assertRaisesRegex(NoTower, "^17 floors$"):
             floors(tower(*more, RPC))
 
+    @settings(max_examples=60, deadline=None)
     @given(st.binary(max_size=120))
     def test_rubbish(self, octets: bytes) -> None:
         """Any octets are a tower or NoTower."""
@@ -138,6 +139,7 @@ class NoTowerTests(SynchronousTestCase):
 class WriteTests(SynchronousTestCase):
     """Towers of ours."""
 
+    @settings(max_examples=60, deadline=None)
     @given(
         st.uuids(),
         st.integers(0, 0xFFFF),

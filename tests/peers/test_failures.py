@@ -170,6 +170,13 @@ class WebFailureTests(FailureCase):
         self.assertNotIn("Traceback", done.out)
 
 
+# To the endpoint mapper, with NDR.
+BIND = bytes.fromhex(
+    "05000b03100000004800000001000000b810b810000000000100000000000100"
+    "0883afe11f5dc91191a408002b14a0fa03000000045d888aeb1cc9119fe808002b10486002000000"
+)
+
+
 class RpcFailureTests(FailureCase):
     """MSRPC at Samba."""
 
@@ -206,8 +213,8 @@ class RpcFailureTests(FailureCase):
         self.assertIn("moved", [record["persistence"] for record in self.proxy.records()])
 
     def test_frozen(self) -> None:
-        """A frozen Samba still accepts, which is all that the check asks; it is DOWN when its queue is full:
-        who waits for it is cut then, and its client moves."""
+        """A frozen Samba still accepts, and answers no bind: it is DOWN in time. Who waits for it then is
+        told that it will pass, and the client moves."""
         self.calls = 0
         first = self.served()
         samba = self.site.samba[first.removeprefix("l12")]
@@ -217,12 +224,12 @@ class RpcFailureTests(FailureCase):
             waiting = [socket.create_connection((PROXY, port), timeout=60.0) for port in (135, 59531)]
         for each in waiting:
             self.addCleanup(each.close)
-            # A bind's header: the rest is not needed to choose a server, and no server would answer it.
-            each.sendall(bytes.fromhex("05000b0310000000480000000100 0000"))
-        self.proxy.await_log(f"Server exchange-rpc/{first} is DOWN, reason: Layer4 timeout", 60.0, start)
+            each.sendall(BIND)
+        self.proxy.await_log(f"Server exchange-rpc/{first} is DOWN, reason: Layer7 timeout", SOON, start)
         for each in waiting:
-            self.assertRaises(ConnectionError, each.recv, 1)
-        self.proxy.await_access(lambda r: r["reason"] == "server is DOWN", len(waiting))
+            # bind_nak, reason 1: temporary congestion.
+            self.assertEqual((each.recv(64)[2], each.recv(1)), (13, b""))
+        self.proxy.await_access(lambda r: r.get("cut") == "server is DOWN", len(waiting))
         self.calls += 1
         self.assertNotEqual(self.served(), first)
         samba.thaw()
