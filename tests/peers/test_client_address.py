@@ -44,6 +44,16 @@ services:
     backend: {{port: 1443, tls: {{verify: {ca}, server-name: {name}}}}}
     check: {{http: {{path: /owa/, status: 200}}}}
 """
+# Without headers towards the servers: these are told in words, by exproxy in the path.
+_WORDS = """
+servers: {{ex1: 127.0.0.11}}
+trusted-proxies: [{trusted}]
+defaults: {{accept-proxy: {accept}}}
+services:
+  smtp: {{protocol: {{smtp: {{client-address: xclient}}}}, listen: "127.0.0.1:25"}}
+  imap: {{protocol: {{imap: {{client-address: id}}}}, listen: "127.0.0.1:143"}}
+  pop: {{protocol: {{pop: {{client-address: xclient}}}}, listen: "127.0.0.1:110"}}
+"""
 _SMTP = (b"EHLO client.example", b"MAIL FROM:<a@x.test>", b"RCPT TO:<user1@ex.test>", b"RSET", b"QUIT")
 _IMAP = (f"a LOGIN user1 {PASSWORD}".encode(), b"b LOGOUT")
 _POP = (b"USER user1", f"PASS {PASSWORD}".encode(), b"QUIT")
@@ -57,9 +67,11 @@ class AddressCase(PeerCase):
 
     needs: ClassVar[tuple[str, ...]] = ("dovecot", "postfix", "nginx", "haproxy", "swaks")
 
-    def begin(self, version: Version | str = "false", accept: bool = False) -> None:
+    def begin(
+        self, version: Version | str = "false", accept: bool = False, services: str = _SERVICES
+    ) -> None:
         """Start exproxy."""
-        text = _SERVICES.format(
+        text = services.format(
             version=version,
             accept=str(accept).lower(),
             trusted=f"{TRUSTED}, {CLIENT}",
@@ -225,6 +237,14 @@ class AcceptProxyTests(AddressCase):
             for version in VERSIONS:
                 answer = self.talk(port, header=build(version, FAR, REACHED), source=TRUSTED, pieces=True)
                 self.seen(FAR.host, [port], {port: answer}, REACHED.host)
+
+    def test_in_words(self) -> None:
+        """XCLIENT and ID name the client of the header to servers that take no header."""
+        self.begin(accept=True, services=_WORDS)
+        for version in VERSIONS:
+            for port in (25, 143, 110):
+                answer = self.talk(port, header=build(version, FAR, REACHED), source=TRUSTED)
+                self.seen(FAR.host, [port], {port: answer}, "127.0.0.11")
 
     def test_forwarded_for(self) -> None:
         """The servers' X-Forwarded-For is of the header's client, and so is the access log."""
