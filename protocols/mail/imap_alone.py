@@ -22,14 +22,18 @@ class Imap(ImapDialogue):
         name = (self.options.greeting or self.service.host_name).encode("ascii", "replace")
         self.say(b"* OK [CAPABILITY %b] %b ready" % (self._list(), name))
         while not self.logged_in:
-            command = yield from self.command()
-            if command.word == b"STARTTLS":
-                yield from self.starttls(command)
-            elif command.word in (b"LOGIN", b"AUTHENTICATE"):
-                if not self.refuses_login(command.tag):
-                    yield from self._named(command)
-            else:
-                self._answered(command)
+            yield from self._alone()
+
+    def _alone(self) -> Steps[None]:
+        """One command; what it says of a password is forgotten with this frame."""
+        command = yield from self.command()
+        if command.word == b"STARTTLS":
+            yield from self.starttls(command)
+        elif command.word in (b"LOGIN", b"AUTHENTICATE"):
+            if not self.refuses_login(command.tag):
+                yield from self._named(command)
+        else:
+            self._answered(command)
 
     def _list(self) -> bytes:
         logins = [b"AUTH=" + each.encode() for each in self.options.mechanisms]

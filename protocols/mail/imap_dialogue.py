@@ -327,7 +327,7 @@ class ImapDialogue(Path):
                 raise End("server closed" if self.gone == "closed" else f"server lost: {self.gone}")
             if stream.quiet and self.draining:
                 raise End("drained", self.words("drain"))
-            if stream.quiet and self.client_ended:
+            if self.client_ended and (stream.quiet or stream.cut_off):
                 raise End("client closed")
             idle = self.service.timeouts.idle
             self.idle = max(idle, IDLE) if stream.idling else idle

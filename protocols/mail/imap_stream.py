@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterator
 
 _LITERAL = re.compile(rb"\{([0-9]{1,19})([+-])?\}\r?\n\Z")
-_STATUS = re.compile(rb"\* (OK|NO|BAD|BYE|PREAUTH)\b", re.IGNORECASE)
+# Text for people, which announces no literal; no command has such a name.
+_STATUS = re.compile(rb"\S+ (OK|NO|BAD|BYE|PREAUTH)\b", re.IGNORECASE)
 # Bytes of a line's begin and end that are looked at: tag and word, and the longest literal's size.
 HEAD, TAIL = 128, 32
 # Commands without an answer; who has more is not followed any further.
@@ -82,6 +83,11 @@ class Stream:
         self.unreadable = False
         self._client = Cutter()
         self._server = Cutter()
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether the client is in the midst of a command."""
+        return not self._client.between
 
     @property
     def quiet(self) -> bool:

@@ -12,8 +12,9 @@ _LITERAL = re.compile(rb"\{([0-9]{1,10})(\+|-)?\}\Z")
 _TAG = re.compile(rb"[!#$&',./0-9:;<=>?@A-Z\[\]^_`a-z|}~-]{1,64}")
 _ATOM = re.compile(rb'[^\x00-\x20(){%*"\\\x7f-\xff]+')
 _CODE = re.compile(rb"\A(\S+ (?:OK|PREAUTH) \[CAPABILITY )([^\]\r\n]*)(\].*)\Z", re.IGNORECASE | re.DOTALL)
-# What only a proxy may say of its client (Dovecot's words in ID).
+# What only a proxy may say of its client (Dovecot's words in ID); "\x-" is "x-" for whoever unescapes it.
 _PROXY_FIELD = re.compile(rb'"x-', re.IGNORECASE)
+_ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,9 @@ class Command:
     @property
     def claims(self) -> bool:
         """Whether it says of the client what only a proxy may say."""
-        return self.word == b"ID" and any(_PROXY_FIELD.search(piece) for piece in self.pieces)
+        return self.word == b"ID" and any(
+            _PROXY_FIELD.search(_ESCAPED.sub(rb"\1", piece)) for piece in self.pieces
+        )
 
 
 def _string(text: bytes) -> tuple[bytes | None, bytes]:

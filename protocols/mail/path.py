@@ -3,6 +3,8 @@ side, and the patience with clients that have not logged in."""
 
 from __future__ import annotations
 
+import re
+
 from exproxy.actions import Close, Count, Learn, Pick, Retry, SetDeadline, StartTLS, ToClient
 from exproxy.interfaces import IService
 from exproxy.model import BACKEND, CLIENT, Destination, Facts, Source, User
@@ -10,6 +12,7 @@ from protocols.mail.options import MailOptions
 from protocols.mail.sasl import Credentials, Overheard
 from protocols.mail.talk import End, NoServer, ServerGone, Steps, Talk
 
+_VERB = re.compile(rb"[A-Za-z0-9_-]+")
 # What a browser that was led here says first; none of these is a command of a mail protocol.
 HTTP = frozenset(b"GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH PRI".split())
 
@@ -159,6 +162,12 @@ class Path(Talk):
             self.do(Count("http_closed"))
             raise End("refused: HTTP")
         return word
+
+    def verb(self, line: bytes) -> bytes:
+        """checked(), and b"" for a line that begins otherwise than with a word and a space: servers that
+        skip blanks, or take tabs for such, would find a command in it that was not looked for."""
+        word = self.checked(line)
+        return word if _VERB.fullmatch(word) else b""
 
     def settled(self) -> None:
         """Somebody is here on business: the limits for strangers are over."""

@@ -20,18 +20,22 @@ class Pop(PopDialogue):
         name = (self.options.greeting or self.service.host_name).encode("ascii", "replace")
         self.say(b"+OK %b ready" % name)
         while not self.logged_in:
-            line = yield from self.client_line()
-            self.counted()
-            word = self.checked(line)
-            if word == b"STLS":
-                yield from self.starttls(line)
-            elif word == b"AUTH" and not line[5:].strip():
-                self._mechanisms()
-            elif word in (b"USER", b"PASS", b"AUTH"):
-                if not self.refuses_login():
-                    yield from self._named(word, line)
-            else:
-                self._answered(word)
+            yield from self._alone()
+
+    def _alone(self) -> Steps[None]:
+        """One command; what it says of a password is forgotten with this frame."""
+        line = yield from self.client_line()
+        self.counted()
+        word = self.checked(line)
+        if word == b"STLS":
+            yield from self.starttls(line)
+        elif word == b"AUTH" and not line[5:].strip():
+            self._mechanisms()
+        elif word in (b"USER", b"PASS", b"AUTH"):
+            if not self.refuses_login():
+                yield from self._named(word, line)
+        else:
+            self._answered(word)
 
     def _mechanisms(self) -> None:
         """AUTH alone asks what there is."""

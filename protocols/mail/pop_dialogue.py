@@ -106,10 +106,10 @@ class PopDialogue(Path):
     def _command(self) -> Steps[bool]:
         """One command; it is forgotten with this frame. Whether nothing can be read any more."""
         line = yield from self.client_line(rest=self.deleting)
-        word = self.checked(line)
+        word = self.verb(line)
         if not self.logged_in:
             self.counted()
-        if word in pop_words.HIDDEN or (word == b"APOP" and not self.apop):
+        if not word or word in pop_words.HIDDEN or (word == b"APOP" and not self.apop):
             self.say(b"-ERR Unknown command")
             self.bad()
         elif word == b"STLS":

@@ -24,17 +24,21 @@ class Smtp(SmtpDialogue):
         name = (self.options.greeting or self.service.host_name).encode("ascii", "replace")
         self.say(b"220 %b ESMTP" % name)
         while not self.logged_in:
-            line = yield from self.client_line()
-            self.counted()
-            word = self.checked(line)
-            if word == b"AUTH":
-                yield from self._auth(line)
-            elif word == b"STARTTLS":
-                yield from self.starttls(line)
-            elif word in (b"EHLO", b"HELO"):
-                self._hello(word, line[5:].strip(), name)
-            else:
-                self._answered(word)
+            yield from self._alone(name)
+
+    def _alone(self, name: bytes) -> Steps[None]:
+        """One command; what it says of a password is forgotten with this frame."""
+        line = yield from self.client_line()
+        self.counted()
+        word = self.checked(line)
+        if word == b"AUTH":
+            yield from self._auth(line)
+        elif word == b"STARTTLS":
+            yield from self.starttls(line)
+        elif word in (b"EHLO", b"HELO"):
+            self._hello(word, line[5:].strip(), name)
+        else:
+            self._answered(word)
 
     def _hello(self, word: bytes, said: bytes, name: bytes) -> None:
         if not said or not said.isascii():

@@ -118,8 +118,11 @@ class SmtpDialogue(Path):
         line = yield from self.client_line(rest=self.transaction)
         if not self.logged_in and not self.transaction:
             self.counted()
-        word = self.checked(line)
-        if word in smtp_words.HIDDEN:
+        word = self.verb(line)
+        if not word:
+            self.say(b"500 5.5.2 Error: bad syntax")
+            self.bad()
+        elif word in smtp_words.HIDDEN:
             self.say(b"502 5.5.1 Error: command not implemented")
             self.bad()
         elif word == b"STARTTLS":

@@ -14,8 +14,9 @@ from zope.interface import implementer
 from exproxy import events
 from exproxy.actions import Action, Count, Hangup, Hold, Record, Release, SetDeadline, ToBackend, ToClient
 from exproxy.interfaces import IConversation, IService
-from exproxy.model import BACKEND, CLIENT, TLS, Facts, Link
+from exproxy.model import BACKEND, CLIENT, TLS, Facts, Link, Side
 from protocols.mail.lines import BareNewline, Lines, TooLong
+from protocols.mail.sasl import LONGEST
 
 T = TypeVar("T")
 # A part of the story; it comes to a T.
@@ -63,7 +64,8 @@ class Talk:
         self.idle = service.timeouts.idle
         self._actions: list[Action] = []
         self._story: Steps[None] | None = None
-        self._holding = False
+        self._held: set[Side] = set()
+        self._most = max(service.limits.max_held, limit, LONGEST)
 
     # -- what a protocol says ----------------------------------------------------------
 
@@ -83,6 +85,9 @@ class Talk:
         if isinstance(event, events.Began):
             self.facts, self.tls = event.facts, event.facts.get(TLS)
             self._story = self._guarded()
+        if isinstance(event, events.Draining):
+            # It may come before the story: a handshake is under way.
+            self.draining = True
         if self._story is None or (isinstance(event, events.Lost) and event.side is CLIENT):
             self._story = None
             return ()
@@ -116,15 +121,18 @@ class Talk:
                 self.client_ended = True
         elif isinstance(event, events.Deadline):
             self.expired.add(event.name)
-        elif isinstance(event, events.Draining):
-            self.draining = True
 
     def _steady(self, event: events.Event) -> None:
-        """A client that is ahead of its server waits, and the idle time begins anew."""
-        full = len(self.client) >= self.service.limits.max_held
-        if full != self._holding:
-            self._holding = full
-            self.do(Hold(CLIENT) if full else Release(CLIENT))
+        """Who is ahead of the other side waits, and the idle time begins anew."""
+        for side, lines in ((CLIENT, self.client), (BACKEND, self.server)):
+            # Less than a line or a literal may be is no reason: the rest of it could not come.
+            full = len(lines) >= self._most
+            if full and side not in self._held:
+                self._held.add(side)
+                self.do(Hold(side))
+            elif not full and side in self._held:
+                self._held.discard(side)
+                self.do(Release(side))
         if isinstance(event, (events.Data, events.Began, events.Connected)):
             self.do(SetDeadline("idle", self.idle))
 

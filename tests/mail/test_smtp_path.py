@@ -121,7 +121,7 @@ class DialogueTests(SynchronousTestCase):
     def test_back_pressure(self) -> None:
         """A client that is ahead of its server is not read until that has caught up."""
         played = ready(limits=Limits(max_held=100))
-        played.client(b"NOOP\r\n" * 20)
+        played.client(b"NOOP %b\r\n" % (b"x" * 1000) * 20)
         self.assertEqual(played.look(Hold), [Hold(CLIENT)])
         for _ in range(20):
             played.server(b"250 ok\r\n")
