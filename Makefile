@@ -36,9 +36,11 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# One corpus of requests and answers through exproxy, haproxy and nginx: who lets what through.
+# One corpus of requests and answers through exproxy, haproxy and nginx: who lets what through. Then what is
+# tried on mail proxies, on exproxy and on nginx's (as root, with what `make peers` installs).
 bench: $(VENV)/.test
 	$(BIN)/python -m bench.corpus
+	$(BIN)/python -m bench.mail
 
 clean:
 	rm -rf demo $(VENV) build dist *.egg-info _trial_temp* .pytest_cache .mypy_cache .ruff_cache .hypothesis
