@@ -36,9 +36,11 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# One corpus of requests and answers through exproxy, haproxy and nginx: who lets what through.
+# One corpus of requests and answers through exproxy, haproxy and nginx: who lets what through. Then what is
+# tried on mail proxies, on exproxy and on nginx's (as root, with what `make peers` installs).
 bench: $(VENV)/.test
 	$(BIN)/python -m bench.corpus
+	$(BIN)/python -m bench.mail
 
 # sslyze against the TLS profiles; it wants an older cryptography than exproxy has, so it lives apart.
 scan: $(VENV)/.test

@@ -234,11 +234,11 @@ class ImapDialogue(Path):
         if self.offers_tls or self.edits().starttls is not None:
             self.say(tag + b" BAD STARTTLS is not offered now")
             return False
-        if len(self.client):
-            self.do(Count("starttls_injections"))
-            raise End("refused: plain text behind STARTTLS", refused)
+        self.nothing_behind(refused)
         if (yield from self.passed(command)) != b"OK":
             return False
+        # It has not seen the agreement yet, so this is no handshake.
+        self.nothing_behind(b"")
         if len(self.server):
             raise ServerGone("plain text behind the answer to STARTTLS")
         self.do(Relay())

@@ -133,13 +133,17 @@ class Path(Talk):
     def upgrade_client(self, agreed: bytes, refused: bytes) -> Steps[None]:
         """TLS with a client that has just asked for it. Commands that it sent behind its request would be
         answered as if they had come under TLS (CVE-2011-0411), so it is refused with them."""
-        if len(self.client):
-            self.do(Count("starttls_injections"))
-            raise End("refused: plain text behind STARTTLS", refused)
+        self.nothing_behind(refused)
         self.do(ToClient(agreed), StartTLS(CLIENT))
         while CLIENT not in self.secured:
             yield from self.pause()
         self.do(SetDeadline("auth", self.service.timeouts.auth))
+
+    def nothing_behind(self, refused: bytes) -> None:
+        """Whether nothing has come behind the client's request for TLS; raises End with those words."""
+        if len(self.client):
+            self.do(Count("starttls_injections"))
+            raise End("refused: plain text behind STARTTLS", refused)
 
     def counted(self) -> None:
         """One command more before the login."""

@@ -172,11 +172,11 @@ class PopDialogue(Path):
         if self.offers_tls or self.edits().starttls is not None or self.logged_in:
             self.say(b"-ERR STLS is not offered now")
             return False
-        if len(self.client):
-            self.do(Count("starttls_injections"))
-            raise End("refused: plain text behind STLS", refused)
+        self.nothing_behind(refused)
         if not pop_words.good((yield from self._passed(line))):
             return False
+        # It has not seen the agreement yet, so this is no handshake.
+        self.nothing_behind(b"")
         if len(self.server):
             raise ServerGone("plain text behind the answer to STLS")
         self.do(Relay())

@@ -211,13 +211,12 @@ class SmtpDialogue(Path):
 
     def _starttls_beyond(self, line: bytes) -> Steps[bool]:
         """A client's own STARTTLS, to its server."""
-        if len(self.client):
-            self.do(Count("starttls_injections"))
-            raise End(
-                "refused: plain text behind STARTTLS", b"554 5.5.1 %b Error: pipelining\r\n" % self.host
-            )
+        refused = b"554 5.5.1 %b Error: pipelining\r\n" % self.host
+        self.nothing_behind(refused)
         if (yield from self.passed(line)).code != 220:
             return False
+        # It has not seen the agreement yet, so this is no handshake.
+        self.nothing_behind(b"")
         if len(self.server):
             raise ServerGone("plain text behind the answer to STARTTLS")
         self.do(Relay())

@@ -96,3 +96,18 @@ class PopTests(SynchronousTestCase):
         for line in (b" XCLIENT ADDR=192.0.2.9", b"XCLIENT\tADDR=192.0.2.9", b" AUTH PLAIN AGEAYg=="):
             said, sent = pop_greeted().client(line + b"\r\n")
             self.assertEqual((said, sent), (b"-ERR Unknown command\r\n", b""), line)
+
+
+class BeyondTests(SynchronousTestCase):
+    def test_behind_a_request_on_its_way(self) -> None:
+        """A client's STARTTLS goes to its server; commands that come before that has agreed end it all."""
+        for played, request, agreed in (
+            (ready(), b"STARTTLS", b"220 go"),
+            (greeted(), b"a STARTTLS", b"a OK go"),
+            (pop_greeted(), b"STLS", b"+OK go"),
+        ):
+            self.assertEqual(played.client(request + b"\r\n")[1], request + b"\r\n")
+            played.client(b"MAIL FROM:<evil@x.test>\r\n")
+            self.assertEqual(played.server(agreed + b"\r\n")[1], b"")
+            self.assertEqual(played.over, "refused: plain text behind STARTTLS")
+            self.assertIn("starttls_injections", played.counted())

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import imaplib
 import re
 import shutil
 import smtplib
+import ssl
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -122,6 +124,26 @@ class FetchTests(DrainedCase):
         self.assertEqual(len(texts), FETCHED)
         self.assertEqual(Counter(hashlib.sha256(text).digest() for text in texts), wanted)
         self.assertEqual({record["server"] for record in self.proxy.records()}, set(SERVERS))
+
+    def home(self) -> str:
+        """Where a login of user1 leads to."""
+        before = len(self.proxy.records())
+        with self.site.namespace.entered(), imaplib.IMAP4(PROXY, 143, timeout=10) as imap:
+            imap.starttls(ssl.create_default_context(cafile=str(self.site.authority.ca)))
+            imap.login("user1", PASSWORD)
+        self.reached(lambda: len(self.proxy.records()) > before)
+        return str(self.proxy.records()[before]["server"])
+
+    def test_known_users(self) -> None:
+        """A user comes back to a server that is drained, and to another one from a server that is out."""
+        home = self.home()
+        self.proxy.operate("drain", "imap", home)
+        self.assertEqual(self.home(), home)
+        self.proxy.operate("maint", "imap", home)
+        other = self.home()
+        self.assertNotEqual(other, home)
+        self.proxy.operate("ready", "imap", home)
+        self.assertEqual(self.home(), other)
 
     def take_out(self, fetching: Future[None]) -> None:
         """The server that user1 is on: drained, where a known user stays; then out, and emptied."""
