@@ -41,9 +41,11 @@ check: $(VENV)/.dev
 bench: $(VENV)/.test
 	$(BIN)/python -m bench $(if $(filter-out 0,$(QUICK)),--quick) $(if $(OUT),--out $(OUT)) $(if $(ONLY),--only $(ONLY))
 
-# One corpus of requests and answers through exproxy, haproxy and nginx: who lets what through.
+# One corpus of requests and answers through exproxy, haproxy and nginx: who lets what through. Then what is
+# tried on mail proxies, on exproxy and on nginx's (as root, with what `make peers` installs).
 bench-corpus: $(VENV)/.test
 	$(BIN)/python -m bench.corpus
+	$(BIN)/python -m bench.mail
 
 # sslyze against the TLS profiles; it wants an older cryptography than exproxy has, so it lives apart.
 scan: $(VENV)/.test

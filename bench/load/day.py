@@ -17,6 +17,7 @@ from bench.load.pattern import PAGE
 from bench.load.work import PREPARING, Work
 
 GREETING = b"* OK IMAP4rev1 ready\r\n"
+LOGIN, WELCOME = b"a LOGIN somebody secret\r\n", b"a OK LOGIN completed\r\n"
 IDLE, IDLING = b"b IDLE\r\n", b"+ idling\r\n"
 DONE, STOPPED = b"DONE\r\n", b"b OK IDLE terminated\r\n"
 # Requests of one OWA burst, one after the other on one connection.
@@ -128,6 +129,9 @@ class Day(Work):
         for _ in range(self.options["idlers"]):
             self._idlers.append(Talker(self, "imap"))
             self._idlers[-1].say(b"", GREETING)
+            self._breathe(1)
+            self._idlers[-1].say(LOGIN, WELCOME)
+            self._breathe(1)
             self._idlers[-1].say(IDLE, IDLING)
             self._breathe()
         self.wait(PREPARING)
@@ -136,8 +140,8 @@ class Day(Work):
             self.loop.until(lambda: not self._phones[-1].shaking, PREPARING)
         return len(self._outlooks) + len(self._idlers) + len(self._phones)
 
-    def _breathe(self) -> None:
-        if self.busy >= 200:
+    def _breathe(self, most: int = 200) -> None:
+        if self.busy >= most:
             self.wait(PREPARING)
 
     def begin(self) -> None:

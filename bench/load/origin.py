@@ -140,6 +140,16 @@ class Rpc(Channel):
             self.close()
 
 
+_IMAP = {
+    ask.rstrip(): answer
+    for ask, answer in (
+        (day.LOGIN, day.WELCOME),
+        (day.IDLE, day.IDLING),
+        (day.DONE, day.STOPPED),
+    )
+}
+
+
 class Imap(Channel):
     """A greeting, and IDLE."""
 
@@ -152,7 +162,7 @@ class Imap(Channel):
         self._held += data
         *lines, self._held = self._held.split(b"\r\n")
         for line in lines:
-            self.write(day.STOPPED if line == b"DONE" else day.IDLING)
+            self.write(_IMAP.get(line, b"b BAD unknown\r\n"))
 
 
 KINDS: dict[str, Callable[[Loop, Any], Channel]] = {
