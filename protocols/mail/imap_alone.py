@@ -114,7 +114,7 @@ class Imap(ImapDialogue):
             self.welcome(found.name, mechanism)
             return
         self.leave()
-        self.unwelcome(found.name, mechanism, self.words("many"))
+        self.unwelcome(found.name, mechanism)
 
     def _replayed(self, tag: bytes, found: Credentials) -> Steps[bytes]:
         """The client's own tag is used, so that the server's answer fits."""

@@ -127,7 +127,7 @@ class Pop(PopDialogue):
             self.welcome(found.name, mechanism)
             return
         self.leave()
-        self.unwelcome(found.name, mechanism, b"")
+        self.unwelcome(found.name, mechanism)
 
     def _replayed(self, found: Credentials) -> Steps[bytes]:
         if b"PLAIN" in self.offered:

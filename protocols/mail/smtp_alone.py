@@ -112,9 +112,8 @@ class Smtp(SmtpDialogue):
 
     def _compared(self) -> None:
         """Whether what the client was told is true of this server; the administrator hears where not."""
-        told = [*OFFERED[1:], *(word.encode().split(b" ", 1)[0].upper() for word in self.options.offer)]
-        hidden = {word.upper().encode() for word in self.options.hide}
-        missing = [word for word in told if word not in self.offered and word not in hidden]
+        told = [*OFFERED[1:], *(word.split(b" ", 1)[0].upper() for word in self.offer)]
+        missing = [word for word in told if word not in self.offered and word not in self.hide]
         if missing:
             self.do(Count("capabilities_missing"))
             self.note(capabilities_missing=b" ".join(missing).decode())
@@ -140,7 +139,7 @@ class Smtp(SmtpDialogue):
             self.welcome(found.name, mechanism)
             return
         self.leave()
-        self.unwelcome(found.name, mechanism, self.words("many"))
+        self.unwelcome(found.name, mechanism)
 
     def _replayed(self, found: Credentials) -> Steps[Reply]:
         known = smtp_words.mechanisms(self.offered)
