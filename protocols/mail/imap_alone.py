@@ -20,14 +20,13 @@ class Imap(Login, ImapDialogue):
     unreadable = b" BAD Credentials that cannot be read"
     later = b" NO [UNAVAILABLE] Temporary authentication failure"
 
-    def alone(self) -> Steps[None]:
-        """See Path."""
-        self.say(b"* OK [CAPABILITY %b] %b ready" % (self._list(), self.greets_as))
-        while not self.logged_in:
-            yield from self._alone()
+    @property
+    def greeting(self) -> bytes:
+        """See Login."""
+        return b"* OK [CAPABILITY %b] %b ready" % (self._list(), self.greets_as)
 
-    def _alone(self) -> Steps[None]:
-        """One command; what it says of a password is forgotten with this frame."""
+    def command_alone(self) -> Steps[None]:
+        """See Login."""
         command = yield from self.command()
         if command.word == b"STARTTLS":
             yield from self.starttls(command)

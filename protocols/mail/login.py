@@ -22,12 +22,28 @@ class Login(Path):
 
     # -- what a protocol says ----------------------------------------------------------
 
+    @property
+    def greeting(self) -> bytes:
+        """The line to greet with."""
+        raise NotImplementedError
+
+    def command_alone(self) -> Steps[None]:
+        """The next command of a client that nobody knows yet."""
+        raise NotImplementedError
+
     def replayed(self, found: Credentials, tag: bytes) -> Steps[bool]:
         """The credentials to the server, and its answer to the client; whether it was good. Raises
         ServerGone."""
         raise NotImplementedError
 
-    # -- for the story without a server ------------------------------------------------
+    # -- the story without a server ----------------------------------------------------
+
+    def alone(self) -> Steps[None]:
+        """See Path."""
+        self.say(self.greeting)
+        while not self.logged_in:
+            # What a command says of a password is forgotten with its frame.
+            yield from self.command_alone()
 
     @property
     def greets_as(self) -> bytes:

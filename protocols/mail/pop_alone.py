@@ -19,14 +19,13 @@ class Pop(Login, PopDialogue):
     unreadable = b"-ERR Credentials that cannot be read, or USER is missing"
     later = b"-ERR [SYS/TEMP] Temporary authentication failure"
 
-    def alone(self) -> Steps[None]:
-        """See Path. There is no stamp in the greeting, so no APOP."""
-        self.say(b"+OK %b ready" % self.greets_as)
-        while not self.logged_in:
-            yield from self._alone()
+    @property
+    def greeting(self) -> bytes:
+        """See Login. There is no stamp in it, so no APOP."""
+        return b"+OK %b ready" % self.greets_as
 
-    def _alone(self) -> Steps[None]:
-        """One command; what it says of a password is forgotten with this frame."""
+    def command_alone(self) -> Steps[None]:
+        """See Login."""
         line = yield from self.client_line()
         self.counted()
         word = self.checked(line)

@@ -23,14 +23,13 @@ class Smtp(Login, SmtpDialogue):
     unreadable = b"501 5.5.2 Cannot decode response"
     later = b"454 4.7.0 Temporary authentication failure"
 
-    def alone(self) -> Steps[None]:
-        """See Path."""
-        self.say(b"220 %b ESMTP" % self.greets_as)
-        while not self.logged_in:
-            yield from self._alone()
+    @property
+    def greeting(self) -> bytes:
+        """See Login."""
+        return b"220 %b ESMTP" % self.greets_as
 
-    def _alone(self) -> Steps[None]:
-        """One command; what it says of a password is forgotten with this frame."""
+    def command_alone(self) -> Steps[None]:
+        """See Login."""
         line = yield from self.client_line()
         self.counted()
         word = self.checked(line)
