@@ -51,8 +51,9 @@ class INamed(Interface):
     name = Attribute("str: the word used in a configuration, kebab-case, unique among its kind")
     summary = Attribute("str: one line for `exproxyctl` and the documentation")
     options = Attribute(
-        "a pydantic model class (extra='forbid', kebab-case aliases) for the plugin's own options; its "
-        "errors are shown with file, line and column like all others. `exproxy.plugins.NoOptions` for none"
+        "the class of the plugin's own options, a pydantic model derived from `exproxy.plugins.Options`: unknown "
+        "keys are errors, its field `mask_v4` is `mask-v4` in the file, and what is wrong is shown with file, line "
+        "and column like all else. `exproxy.plugins.NoOptions` for none"
     )
 
 

@@ -23,11 +23,13 @@ __all__ = [
     "Choice",
     "Lazy",
     "NoOptions",
+    "Options",
     "Selected",
     "UnknownPlugin",
     "choice",
     "did_you_mean",
     "find",
+    "kebab",
     "kind_of",
     "names",
 ]
@@ -36,10 +38,25 @@ P = TypeVar("P", covariant=True)
 Source: TypeAlias = Callable[[Any], Iterable[Any]]
 
 
-class NoOptions(BaseModel):
-    """The options of a plugin that has none."""
+def kebab(name: str) -> str:
+    """The file's spelling of one of our names: ``mask_v4`` is ``mask-v4``."""
+    return name.replace("_", "-")
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+
+class Options(BaseModel):
+    """The base of a plugin's options: unknown keys are errors, ``mask_v4`` is ``mask-v4`` in the file (code
+    may give it as it is named here), and values do not change."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        populate_by_name=True,
+        alias_generator=kebab,
+    )
+
+
+class NoOptions(Options):
+    """The options of a plugin that has none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 from zope.interface import implementer
 
 from exproxy.interfaces import IKeys, ILearner, IPersistence, IPersistencePlugin
 from exproxy.model import Facts, Key, Named, User
 from exproxy.persistence.fallback import Fallback, IFirst, with_fallback
+from exproxy.plugins import Options
 from exproxy.units import Size, Wait
 from protocols.identity import identity, normal
 
@@ -28,10 +29,8 @@ Domains: TypeAlias = Annotated[
 ]
 
 
-class UserOptions(BaseModel):
+class UserOptions(Options):
     """Options of ``user``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     domains: Domains = Field(
         default="one",

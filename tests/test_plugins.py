@@ -20,6 +20,7 @@ from exproxy.plugins import (
     AmbiguousPlugin,
     Catalogue,
     NoOptions,
+    Options,
     Selected,
     UnknownPlugin,
     did_you_mean,
@@ -35,6 +36,10 @@ BUILT_IN: dict[Any, set[str]] = {
     ISchedulingPlugin: {"round-robin", "least-connections", "source-hash", "random"},
     ICheckPlugin: {"connect", "tls", "http", "smtp", "imap", "pop"},
 }
+
+
+class Masked(Options):
+    mask_v4: int = 32
 
 
 class InstalledTests(SynchronousTestCase):
@@ -141,6 +146,13 @@ class LazyTests(SynchronousTestCase):
         """NoOptions takes none."""
         self.assertRaises(ValidationError, NoOptions.model_validate, {"any": 1})
         self.assertEqual(Selected(RECORD, NoOptions()).name, "fake")
+
+    def test_base_of_options(self) -> None:
+        """A plugin's options are kebab-case in the file, refuse what they do not know, and do not change."""
+        mine = Masked.model_validate({"mask-v4": 24})
+        self.assertEqual(mine, Masked(mask_v4=24))
+        self.assertRaises(ValidationError, Masked.model_validate, {"mask-v5": 24})
+        self.assertRaises(ValidationError, setattr, mine, "mask_v4", 16)
 
 
 class ShadowTests(SynchronousTestCase):

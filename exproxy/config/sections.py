@@ -9,13 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, cast
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from exproxy.config.kinds import Count
+from exproxy.plugins import kebab
 from exproxy.settings import HealthSettings, Limits, TcpOptions, Timeouts
 from exproxy.units import Duration, Size, Wait
-
-
-def kebab(name: str) -> str:
-    """The file's spelling of one of our names."""
-    return name.replace("_", "-")
 
 
 class Section(BaseModel):

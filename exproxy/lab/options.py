@@ -6,9 +6,10 @@ import ipaddress
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from exproxy.lab.server import SERVICES
+from exproxy.plugins import Options
 
 
 def _loopback(text: str) -> str:
@@ -43,15 +44,8 @@ def default_ports() -> dict[str, int]:
     return web | rpc | mail
 
 
-class LabOptions(BaseModel):
+class LabOptions(Options):
     """Simulated Exchange servers in the same process, for trying things out."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        alias_generator=lambda name: name.replace("_", "-"),
-        populate_by_name=True,
-    )
 
     servers: dict[Name, Loopback] = Field(
         default={"l12ex1": "127.0.0.11", "l12ex2": "127.0.0.12"},

@@ -5,11 +5,12 @@ from __future__ import annotations
 import ipaddress
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from zope.interface import implementer
 
 from exproxy.interfaces import IKeys, IPersistence, IPersistencePlugin
 from exproxy.model import Facts, Key, Named, Source
+from exproxy.plugins import Options
 from exproxy.units import Size, Wait
 
 # Addresses whose keys are kept made: the same clients come again and again, and a key takes longer to
@@ -17,15 +18,8 @@ from exproxy.units import Size, Wait
 REMEMBERED = 16384
 
 
-class SourceIpOptions(BaseModel):
+class SourceIpOptions(Options):
     """Options of ``source-ip``."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        populate_by_name=True,
-        alias_generator=lambda name: name.replace("_", "-"),
-    )
 
     mask_v4: int = Field(
         default=32, ge=0, le=32, strict=True, description="Bits of an IPv4 address that count: 24 is a /24."

@@ -6,21 +6,14 @@ import re
 from collections.abc import Iterable
 from typing import Annotated, Any, TypeAlias
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 from zope.interface import implementer
 
 from exproxy.actions import Action, Drain, Fail, Outcome, Pass, ToBackend
 from exproxy.events import Connected, Data, Eof, Event, Lost
 from exproxy.interfaces import ICheck, ICheckPlugin, IConversation
 from exproxy.model import BACKEND, Link
+from exproxy.plugins import Options
 from protocols.http.answer import Answer
 from protocols.http.faults import BadMessage
 from protocols.http.head import RequestHead, ResponseHead, parse_request
@@ -59,10 +52,8 @@ Statuses: TypeAlias = Annotated[
 ]
 
 
-class DrainOptions(BaseModel):
+class DrainOptions(Options):
     """An answer that means: nobody new, but those who are here may stay."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     status: Statuses | None = Field(
         default=None, description="The statuses that mean drain: numbers, or ranges like 500-599."
@@ -76,10 +67,8 @@ class DrainOptions(BaseModel):
         return self
 
 
-class HttpCheckOptions(BaseModel):
+class HttpCheckOptions(Options):
     """Options of the check ``http``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     path: str = Field(default="/", pattern=r"^/[!-~]*$", description="What to ask for, with its query.")
     host: str | None = Field(

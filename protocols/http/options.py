@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from exproxy.plugins import Options
 
 
-class HttpOptions(BaseModel):
+class HttpOptions(Options):
     """Options of ``http`` and ``https``."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        populate_by_name=True,
-        alias_generator=lambda name: name.replace("_", "-"),
-    )
 
     ntlmv1: Literal["refuse", "pass"] = Field(
         default="pass",

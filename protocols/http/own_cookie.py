@@ -11,10 +11,11 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from exproxy.interfaces import IKeys
 from exproxy.model import Facts, Named, Served
+from exproxy.plugins import Options
 from protocols.http.head import RequestHead
 from protocols.http.peer import Scheme
 
@@ -46,15 +47,8 @@ Recheck: TypeAlias = Annotated[
 ]
 
 
-class HttpOptions(BaseModel):
+class HttpOptions(Options):
     """What the options of all persistences over HTTP have in common."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        populate_by_name=True,
-        alias_generator=lambda name: name.replace("_", "-"),
-    )
 
     recheck: Recheck = "always"
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from exproxy.checks.dialogue import Dialogue
 from exproxy.checks.record import Check
 from exproxy.interfaces import ICheck
+from exproxy.plugins import Options
 
 
-class MailCheckOptions(BaseModel):
+class MailCheckOptions(Options):
     """Options of each of the three."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     starttls: bool = Field(
         default=False,

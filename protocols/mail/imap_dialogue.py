@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from exproxy.actions import Count, Relay, ToBackend, ToClient
+from exproxy.actions import Relay, ToBackend, ToClient
 from protocols.mail import imap_words
 from protocols.mail.imap_stream import Stream
 from protocols.mail.imap_words import Command, Edits
@@ -21,6 +21,7 @@ LINES = 100
 class ImapDialogue(Path):
     """With a server. What a client may do without one is in :mod:`protocols.mail.imap_alone`."""
 
+    tls_first = b" NO [PRIVACYREQUIRED] Issue STARTTLS first"
     offered: frozenset[bytes] = frozenset()
 
     def words(self, reason: str) -> bytes:
@@ -34,19 +35,13 @@ class ImapDialogue(Path):
             "long": b"* BYE %b Line too long",
             "newline": b"* BYE %b Bare CR or LF received",
             "many": b"* BYE %b Too many errors",
+            "logins": b"* BYE %b Too many errors",
         }
         return texts[reason] % self.host + b"\r\n"
 
     def edits(self) -> Edits:
         """What becomes of lists of capabilities now."""
-        starttls: bool | None = self.tls is None
-        if not self.offers_tls:
-            behind = self.wants_starttls or self.ends_tls or self.options.routing == "user"
-            starttls = False if behind else None
-        options = self.options
-        offer = [word.encode() for word in options.offer]
-        hide = frozenset(word.upper().encode() for word in options.hide)
-        return Edits(starttls, self.may_log_in, offer, hide)
+        return Edits(self.shows_starttls(self.tls is None), self.may_log_in, self.offer, self.hide)
 
     # -- reaching a server ---------------------------------------------------------------
 
@@ -237,19 +232,7 @@ class ImapDialogue(Path):
         self.nothing_behind(refused)
         if (yield from self.passed(command)) != b"OK":
             return False
-        # It has not seen the agreement yet, so this is no handshake.
-        self.nothing_behind(b"")
-        if len(self.server):
-            raise ServerGone("plain text behind the answer to STARTTLS")
-        self.do(Relay())
-        return True
-
-    def refuses_login(self, tag: bytes) -> bool:
-        """Whether it is too early for credentials; the client is told."""
-        if self.may_log_in:
-            return False
-        self.do(Count("logins_without_tls"))
-        self.say(tag + b" NO [PRIVACYREQUIRED] Issue STARTTLS first")
+        self.left_to_tls()
         return True
 
     def _login(self, command: Command) -> Steps[None]:
@@ -264,7 +247,7 @@ class ImapDialogue(Path):
         elif (yield from self.replayed_login(command.tag, found)) == b"OK":
             self.welcome(found.name, "LOGIN")
         else:
-            self.unwelcome(found.name, "LOGIN", self.words("many"))
+            self.unwelcome(found.name, "LOGIN")
 
     def replayed_login(self, tag: bytes, found: Credentials) -> Steps[bytes]:
         """LOGIN in the one form that all servers read alike; its status."""
@@ -308,11 +291,7 @@ class ImapDialogue(Path):
                 answer = yield from self.client_line(rest=True, limit=LONGEST)
                 heard.said(answer)
                 self.send(answer)
-        if state == b"OK":
-            self.overheard(heard, mechanism)
-            return True
-        self.unwelcome(heard.name, mechanism.decode("ascii", "replace").upper(), self.words("many"))
-        return False
+        return self.overheard(heard, state == b"OK")
 
     # -- after the login ---------------------------------------------------------------
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from zope.interface import implementer
 
 from exproxy.interfaces import IProtocolPlugin, IService
 from exproxy.model import User
+from exproxy.plugins import Options
 from exproxy.protocol import Protocol
 
 _KEYWORD = r"^[A-Za-z0-9][A-Za-z0-9=_.+-]*( [!-~]+)*$"
@@ -25,15 +26,8 @@ Mechanism: TypeAlias = Annotated[
 ]  # RFC 4422 3.1
 
 
-class MailOptions(BaseModel):
+class MailOptions(Options):
     """What the three have in common."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        populate_by_name=True,
-        alias_generator=lambda name: name.replace("_", "-"),
-    )
 
     routing: Literal["backend", "user"] = Field(
         default="backend",

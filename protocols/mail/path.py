@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 
-from exproxy.actions import Close, Count, Learn, Pick, Retry, SetDeadline, StartTLS, ToClient
+from exproxy.actions import Close, Count, Learn, Pick, Relay, Retry, SetDeadline, StartTLS, ToClient
 from exproxy.interfaces import IService
 from exproxy.model import BACKEND, CLIENT, Destination, Facts, Source, User
 from protocols.mail.options import MailOptions
@@ -21,6 +21,8 @@ class Path(Talk):
     """A client between its first byte and the end, or the relay."""
 
     options: MailOptions
+    # The answer to a login that must wait for TLS.
+    tls_first: bytes
 
     def __init__(self, service: IService) -> None:
         super().__init__(service)
@@ -71,6 +73,25 @@ class Path(Talk):
     def may_log_in(self) -> bool:
         """Whether credentials may be sent now."""
         return self.tls is not None or not self.requires_tls
+
+    def shows_starttls(self, now: bool) -> bool | None:
+        """Whether lists of capabilities say STARTTLS; None: the server's own word stands. ``now``: whether it
+        is of use yet, or still."""
+        if self.offers_tls:
+            return now
+        # A client's own STARTTLS may go to a server that nothing encrypts the way to yet.
+        behind = self.wants_starttls or self.ends_tls or self.options.routing == "user"
+        return False if behind else None
+
+    @property
+    def offer(self) -> list[bytes]:
+        """The capabilities that lists are to have beside the server's."""
+        return [word.encode() for word in self.options.offer]
+
+    @property
+    def hide(self) -> frozenset[bytes]:
+        """Those that clients are not told, in upper case."""
+        return frozenset(word.upper().encode() for word in self.options.hide)
 
     @property
     def host(self) -> bytes:
@@ -139,11 +160,27 @@ class Path(Talk):
             yield from self.pause()
         self.do(SetDeadline("auth", self.service.timeouts.auth))
 
-    def nothing_behind(self, refused: bytes) -> None:
-        """Whether nothing has come behind the client's request for TLS; raises End with those words."""
+    def nothing_behind(self, refused: bytes, command: str = "STARTTLS") -> None:
+        """Raises End with these words where the client has sent more behind its request for TLS."""
         if len(self.client):
             self.do(Count("starttls_injections"))
-            raise End("refused: plain text behind STARTTLS", refused)
+            raise End(f"refused: plain text behind {command}", refused)
+
+    def left_to_tls(self, command: str = "STARTTLS") -> None:
+        """The server has agreed to the client's own request: nothing can be read any more."""
+        # The client has not seen the agreement yet, so what it sent is no handshake.
+        self.nothing_behind(b"", command)
+        if len(self.server):
+            raise ServerGone(f"plain text behind the answer to {command}")
+        self.do(Relay())
+
+    def refuses_login(self, tag: bytes = b"") -> bool:
+        """Whether it is too early for credentials; the client is told, behind the tag of its command."""
+        if self.may_log_in:
+            return False
+        self.do(Count("logins_without_tls"))
+        self.say(tag + self.tls_first)
+        return True
 
     def counted(self) -> None:
         """One command more before the login."""
@@ -188,17 +225,21 @@ class Path(Talk):
         if late and name:
             self.do(Learn(User(name)))
 
-    def unwelcome(self, name: str, mechanism: str, words: bytes) -> None:
-        """A login was refused; the client has been told. ``words`` follow where that was once too often."""
+    def unwelcome(self, name: str, mechanism: str) -> None:
+        """A login was refused; the client has been told."""
         self.do(Count("logins_refused"))
         self.note(login="refused", mechanism=mechanism, **({"user": name} if name else {}))
         self._failed += 1
         if self._failed >= self.options.failed_logins:
-            raise End("refused: too many failed logins", words)
+            raise End("refused: too many failed logins", self.words("logins"))
 
-    def overheard(self, what: Overheard, mechanism: bytes) -> None:
-        """A login that passed by was good."""
-        self.welcome(what.name, mechanism.decode("ascii", "replace").upper(), what.learnt)
+    def overheard(self, what: Overheard, good: bool) -> bool:
+        """A login that passed by has ended; whether it was good."""
+        if good:
+            self.welcome(what.name, what.mechanism, what.learnt)
+        else:
+            self.unwelcome(what.name, what.mechanism)
+        return good
 
     def known(self, credentials: Credentials) -> Facts:
         """What is known of the client with its name."""

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 from protocols.mail import pop_words, sasl
+from protocols.mail.login import Login
 from protocols.mail.pop_dialogue import PopDialogue
-from protocols.mail.sasl import LONGEST, Credentials
-from protocols.mail.talk import End, NoServer, ServerGone, Steps
+from protocols.mail.sasl import Credentials
+from protocols.mail.talk import End, Steps
 
 # True of nearly whatever stands behind; PIPELINING is exproxy's own, which answers one after the other.
 OFFERED = (b"TOP", b"UIDL", b"RESP-CODES", b"PIPELINING", b"USER")
-LATER = b"-ERR [SYS/TEMP] Temporary authentication failure"
 
 
-class Pop(PopDialogue):
+class Pop(Login, PopDialogue):
     """One client, with either routing."""
 
-    def alone(self) -> Steps[None]:
-        """See Path. There is no stamp in the greeting, so no APOP."""
-        name = (self.options.greeting or self.service.host_name).encode("ascii", "replace")
-        self.say(b"+OK %b ready" % name)
-        while not self.logged_in:
-            yield from self._alone()
+    unsupported = b"-ERR Unsupported mechanism"
+    unreadable = b"-ERR Credentials that cannot be read, or USER is missing"
+    later = b"-ERR [SYS/TEMP] Temporary authentication failure"
 
-    def _alone(self) -> Steps[None]:
-        """One command; what it says of a password is forgotten with this frame."""
+    @property
+    def greeting(self) -> bytes:
+        """See Login. There is no stamp in it, so no APOP."""
+        return b"+OK %b ready" % self.greets_as
+
+    def command_alone(self) -> Steps[None]:
+        """See Login."""
         line = yield from self.client_line()
         self.counted()
         word = self.checked(line)
@@ -66,33 +68,9 @@ class Pop(PopDialogue):
         elif word == b"PASS":
             user, self.user = self.user, b""
             found = Credentials(user, said) if 0 < len(user) <= sasl.NAME else None
-            yield from self._log_in(found, "PASS")
+            yield from self.log_in(found, "PASS")
         else:
-            yield from self._auth(line)
-
-    def _auth(self, line: bytes) -> Steps[None]:
-        words = line.split()[1:]
-        mechanism = words[0].upper()
-        if mechanism.decode("ascii", "replace") not in self.options.mechanisms:
-            self.say(b"-ERR Unsupported mechanism")
-        elif mechanism in (b"PLAIN", b"LOGIN"):
-            found = yield from self._credentials(mechanism, words[1:2])
-            yield from self._log_in(found, mechanism.decode())
-        else:
-            yield from self._beyond(line)
-
-    def _credentials(self, mechanism: bytes, initial: list[bytes]) -> Steps[Credentials | None]:
-        first = initial[0] if initial else None
-        if mechanism == b"PLAIN":
-            return sasl.plain(first if first is not None else (yield from self._prompted(b"")))
-        user = first if first is not None else (yield from self._prompted(sasl.USERNAME))
-        if user == b"*":
-            return None
-        return sasl.login(user, (yield from self._prompted(sasl.PASSWORD)))
-
-    def _prompted(self, prompt: bytes) -> Steps[bytes]:
-        self.say(b"+ " + prompt)
-        return (yield from self.client_line(rest=True, limit=LONGEST))
+            yield from self.authenticate(line.split()[1:], self.passed_auth(line))
 
     def dial(self) -> Steps[bytes]:
         """See Path; with a login to follow, the server's mechanisms are needed."""
@@ -103,31 +81,11 @@ class Pop(PopDialogue):
             self.offered = frozenset(found.get(b"SASL", b"").upper().split())
         return greeting
 
-    def _log_in(self, found: Credentials | None, mechanism: str) -> Steps[None]:
-        """Choose by the name, and say the credentials there, once."""
-        if found is None:
-            self.say(b"-ERR Credentials that cannot be read, or USER is missing")
-            return
-        try:
-            yield from self.reach(self.known(found))
-        except NoServer:
-            self.say(LATER)
-            self.link = None
-            return
-        try:
-            answer = yield from self._replayed(found)
-        except ServerGone as gone:
-            # Another server must not be told as well: who knows what this one did with it.
-            self.note(login=f"lost: {gone}")
-            self.say(LATER)
-            self.leave()
-            return
+    def replayed(self, found: Credentials, tag: bytes) -> Steps[bool]:
+        """See Login."""
+        answer = yield from self._replayed(found)
         self.say(answer)
-        if pop_words.good(answer):
-            self.welcome(found.name, mechanism)
-            return
-        self.leave()
-        self.unwelcome(found.name, mechanism, b"")
+        return pop_words.good(answer)
 
     def _replayed(self, found: Credentials) -> Steps[bytes]:
         if b"PLAIN" in self.offered:
@@ -143,14 +101,3 @@ class Pop(PopDialogue):
             return answer
         self.send(steps[1])
         return (yield from self.server_line())
-
-    def _beyond(self, line: bytes) -> Steps[None]:
-        """A mechanism that names nobody before the server is chosen."""
-        try:
-            yield from self.reach(self.facts)
-        except NoServer:
-            self.say(LATER)
-            self.link = None
-            return
-        if not (yield from self.passed_auth(line)):
-            self.leave()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from exproxy.actions import Count, Relay, ToBackend, ToClient
+from exproxy.actions import Relay, ToBackend, ToClient
 from protocols.mail import pop_words
 from protocols.mail.path import Path
 from protocols.mail.pop_words import Edits
@@ -15,6 +15,7 @@ from protocols.mail.talk import End, ServerGone, Steps
 class PopDialogue(Path):
     """With a server. What a client may do without one is in :mod:`protocols.mail.pop_alone`."""
 
+    tls_first = b"-ERR Issue STLS first"
     offered: frozenset[bytes] = frozenset()
     # The name that USER said.
     user = b""
@@ -22,7 +23,7 @@ class PopDialogue(Path):
     deleting = False
 
     def words(self, reason: str) -> bytes:
-        """See Talk. Silence is ended by silence (RFC 1939 3)."""
+        """See Talk. Silence is ended by silence (RFC 1939 3), and a refused login has had its answer."""
         texts = {
             "unavailable": b"-ERR [SYS/TEMP] %b Service not available, try again later",
             "lost": b"-ERR [SYS/TEMP] %b The server was lost, try again later",
@@ -41,14 +42,8 @@ class PopDialogue(Path):
 
     def edits(self) -> Edits:
         """What becomes of CAPA's list now."""
-        starttls: bool | None = self.tls is None and not self.logged_in
-        if not self.offers_tls:
-            behind = self.wants_starttls or self.ends_tls or self.options.routing == "user"
-            starttls = False if behind else None
-        options = self.options
-        offer = [word.encode() for word in options.offer]
-        hide = frozenset(word.upper().encode() for word in options.hide)
-        return Edits(starttls, self.may_log_in, offer, hide)
+        starttls = self.shows_starttls(self.tls is None and not self.logged_in)
+        return Edits(starttls, self.may_log_in, self.offer, self.hide)
 
     # -- reaching a server ---------------------------------------------------------------
 
@@ -172,25 +167,13 @@ class PopDialogue(Path):
         if self.offers_tls or self.edits().starttls is not None or self.logged_in:
             self.say(b"-ERR STLS is not offered now")
             return False
-        self.nothing_behind(refused)
+        self.nothing_behind(refused, "STLS")
         if not pop_words.good((yield from self._passed(line))):
             return False
-        # It has not seen the agreement yet, so this is no handshake.
-        self.nothing_behind(b"")
-        if len(self.server):
-            raise ServerGone("plain text behind the answer to STLS")
-        self.do(Relay())
+        self.left_to_tls("STLS")
         return True
 
     # -- logging in --------------------------------------------------------------------
-
-    def refuses_login(self) -> bool:
-        """Whether it is too early for credentials; the client is told."""
-        if self.may_log_in:
-            return False
-        self.do(Count("logins_without_tls"))
-        self.say(b"-ERR Issue STLS first")
-        return True
 
     def _login(self, word: bytes, line: bytes) -> Steps[None]:
         """A login passes; what is heard of it is a name."""
@@ -207,7 +190,7 @@ class PopDialogue(Path):
         if good:
             self.welcome(name, word.decode())
         else:
-            self.unwelcome(name, word.decode(), b"")
+            self.unwelcome(name, word.decode())
 
     def passed_auth(self, line: bytes) -> Steps[bool]:
         """AUTH between client and server; whether it was good."""
@@ -226,8 +209,4 @@ class PopDialogue(Path):
             self.send(said)
             answer = yield from self.server_line()
             self.say(answer)
-        if pop_words.good(answer):
-            self.overheard(heard, mechanism)
-            return True
-        self.unwelcome(heard.name, mechanism.decode("ascii", "replace").upper(), b"")
-        return False
+        return self.overheard(heard, pop_words.good(answer))

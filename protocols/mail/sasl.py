@@ -89,6 +89,11 @@ class Overheard:
         # Whether the name came too late for the choice of a server.
         self.learnt = False
 
+    @property
+    def mechanism(self) -> str:
+        """The mechanism's name, as it may be logged."""
+        return self._mechanism.decode("ascii", "replace")
+
     def said(self, text: bytes) -> None:
         """A message of the client, in base64."""
         if self._mechanism == b"PLAIN":

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from exproxy.actions import Count, Relay, ToBackend, ToClient
+from exproxy.actions import Count, ToBackend, ToClient
 from protocols.mail import smtp_words
 from protocols.mail.path import Path
 from protocols.mail.sasl import LONGEST, Overheard
@@ -21,6 +21,7 @@ _BDAT = re.compile(rb"BDAT +([0-9]{1,10})( +LAST)? *", re.IGNORECASE)
 class SmtpDialogue(Path):
     """With a server. What a client may do without one is in :mod:`protocols.mail.smtp_alone`."""
 
+    tls_first = b"530 5.7.0 Must issue a STARTTLS command first"
     helo = b""
     transaction = False
     # EHLO's list as the server last gave it.
@@ -37,6 +38,7 @@ class SmtpDialogue(Path):
             "long": b"500 5.5.2 %b Error: line too long",
             "newline": b"521 5.5.2 %b Error: bare <CR> or <LF> received",
             "many": b"421 4.7.0 %b Error: too many errors",
+            "logins": b"421 4.7.0 %b Error: too many errors",
         }
         return texts[reason] % self.host + b"\r\n"
 
@@ -180,15 +182,7 @@ class SmtpDialogue(Path):
 
     def edits(self) -> Edits:
         """What becomes of EHLO's list now."""
-        starttls: bool | None = self.tls is None
-        if not self.offers_tls:
-            # A client's own STARTTLS may go to a server that nothing encrypts the way to yet.
-            behind = self.wants_starttls or self.ends_tls or self.options.routing == "user"
-            starttls = False if behind else None
-        options = self.options
-        offer = [word.encode() for word in options.offer]
-        hide = frozenset(word.upper().encode() for word in options.hide)
-        return Edits(starttls, self.may_log_in, offer, hide)
+        return Edits(self.shows_starttls(self.tls is None), self.may_log_in, self.offer, self.hide)
 
     # -- TLS ---------------------------------------------------------------------------
 
@@ -211,26 +205,13 @@ class SmtpDialogue(Path):
 
     def _starttls_beyond(self, line: bytes) -> Steps[bool]:
         """A client's own STARTTLS, to its server."""
-        refused = b"554 5.5.1 %b Error: pipelining\r\n" % self.host
-        self.nothing_behind(refused)
+        self.nothing_behind(b"554 5.5.1 %b Error: pipelining\r\n" % self.host)
         if (yield from self.passed(line)).code != 220:
             return False
-        # It has not seen the agreement yet, so this is no handshake.
-        self.nothing_behind(b"")
-        if len(self.server):
-            raise ServerGone("plain text behind the answer to STARTTLS")
-        self.do(Relay())
+        self.left_to_tls()
         return True
 
     # -- logging in --------------------------------------------------------------------
-
-    def refuses_login(self) -> bool:
-        """Whether it is too early for credentials; the client is told."""
-        if self.may_log_in:
-            return False
-        self.do(Count("logins_without_tls"))
-        self.say(b"530 5.7.0 Must issue a STARTTLS command first")
-        return True
 
     def on_auth(self, line: bytes) -> Steps[None]:
         """AUTH passes by; what is heard of it is a name."""
@@ -252,11 +233,7 @@ class SmtpDialogue(Path):
             answer = yield from self.client_line(rest=True, limit=LONGEST)
             heard.said(answer)
             reply = yield from self.passed(answer)
-        if reply.code == 235:
-            self.overheard(heard, mechanism)
-            return True
-        self.unwelcome(heard.name, mechanism.decode("ascii", "replace").upper(), self.words("many"))
-        return False
+        return self.overheard(heard, reply.code == 235)
 
     # -- messages ----------------------------------------------------------------------
 

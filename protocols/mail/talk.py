@@ -75,7 +75,8 @@ class Talk:
 
     def words(self, reason: str) -> bytes:
         """What the client is told, line end included, when it is over for that reason: one of
-        ``unavailable``, ``lost``, ``drain``, ``idle``, ``slow``, ``long``, ``newline``, ``many``."""
+        ``unavailable``, ``lost``, ``drain``, ``idle``, ``slow``, ``long``, ``newline``, ``many`` (errors),
+        ``logins`` (that were refused)."""
         raise NotImplementedError
 
     # -- IConversation -----------------------------------------------------------------

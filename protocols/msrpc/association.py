@@ -12,14 +12,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from zope.interface import implementer
 
 from exproxy.interfaces import IKeys, ILearner, IPersistence, IPersistencePlugin
 from exproxy.model import AnyOf, AssociationGroup, Facts, Key, Named, Served, Source
 from exproxy.persistence.fallback import Fallback
 from exproxy.persistence.source_ip import SourceIp, SourceIpOptions
-from exproxy.plugins import Selected
+from exproxy.plugins import Options, Selected
 from exproxy.units import Size, Wait
 
 # Seconds that an id is known after its last connection: its server forgets it at once, and may give it
@@ -27,16 +27,8 @@ from exproxy.units import Size, Wait
 LIFETIME = 10.0
 
 
-class RpcAssociationOptions(BaseModel):
+class RpcAssociationOptions(Options):
     """Options of ``rpc-association``."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        populate_by_name=True,
-        arbitrary_types_allowed=True,
-        alias_generator=lambda name: name.replace("_", "-"),
-    )
 
     fallback: Fallback | None = Field(
         default=None, description="What a client that begins a new association goes by. Default: source-ip."

@@ -5,8 +5,9 @@ from __future__ import annotations
 import ipaddress
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema
 
+from exproxy.plugins import Options
 from protocols.msrpc.locating import MAPPER_PORT
 from protocols.msrpc.names import KNOWN, Interface, interface
 
@@ -46,17 +47,7 @@ def _ipv4(text: str) -> str:
 Port: TypeAlias = Annotated[int, Field(ge=1, le=65535, strict=True)]
 
 
-class _Options(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        populate_by_name=True,
-        arbitrary_types_allowed=True,
-        alias_generator=lambda name: name.replace("_", "-"),
-    )
-
-
-class RpcOptions(_Options):
+class RpcOptions(Options):
     """Options of ``rpc``."""
 
     interface: Interfaces = Field(
@@ -75,7 +66,7 @@ class RpcOptions(_Options):
     )
 
 
-class EpmOptions(_Options):
+class EpmOptions(Options):
     """Options of ``epm``."""
 
     others: Literal["pass", "hide"] = Field(
@@ -94,7 +85,7 @@ class EpmOptions(_Options):
     )
 
 
-class RpcCheckOptions(_Options):
+class RpcCheckOptions(Options):
     """Options of the check ``rpc``."""
 
     interface: Interfaces = Field(
@@ -104,7 +95,7 @@ class RpcCheckOptions(_Options):
     )
 
 
-class EpmCheckOptions(_Options):
+class EpmCheckOptions(Options):
     """Options of the check ``epm``."""
 
     interface: Interfaces = Field(

@@ -5,17 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
 from zope.interface import implementer
 
-from exproxy.config.sections import kebab
 from exproxy.interfaces import (
     ICheckPlugin,
     IPersistencePlugin,
     IProtocolPlugin,
     ISchedulingPlugin,
 )
-from exproxy.plugins import Catalogue, NoOptions
+from exproxy.plugins import Catalogue, NoOptions, Options
 from exproxy.units import Wait
 
 
@@ -24,36 +22,26 @@ class Head:
     """A fact that only the fake http gives."""
 
 
-class HttpCheckOptions(BaseModel):
-    model_config = ConfigDict(extra="forbid", alias_generator=kebab)
-
+class HttpCheckOptions(Options):
     path: str = "/"
     status: tuple[int, ...] = (200,)
     body_text: str | None = None
 
 
-class SourceOptions(BaseModel):
-    model_config = ConfigDict(extra="forbid", alias_generator=kebab)
-
+class SourceOptions(Options):
     mask: int = 32
     timeout: Wait = 60.0
 
 
-class CookieOptions(BaseModel):
-    model_config = ConfigDict(extra="forbid", alias_generator=kebab)
-
+class CookieOptions(Options):
     cookie: str
 
 
-class Route(BaseModel):
-    model_config = ConfigDict(extra="forbid", alias_generator=kebab)
-
+class Route(Options):
     prefix: str = "/"
 
 
-class HttpOptions(BaseModel):
-    model_config = ConfigDict(extra="forbid", alias_generator=kebab)
-
+class HttpOptions(Options):
     routes: dict[str, Route] = {}
 
 

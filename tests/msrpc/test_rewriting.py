@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -66,6 +66,14 @@ def difference(one: bytes, other: bytes) -> list[int]:
     return [at for at, (a, b) in enumerate(zip(one, other, strict=True)) if a != b]
 
 
+def edited_answers(towers: Iterable[bytes | None], how: Rewriting) -> Iterator[Answer]:
+    """An answer to ept_map with these towers, edited, in each transfer syntax and byte order."""
+    entries = tuple(Entry(tower) for tower in towers)
+    for syntax in (Syntax(), Syntax(wide=True), Syntax(little=False), Syntax(little=False, wide=True)):
+        data = answer(1, write_answer(MAP, Answer(NO_HANDLE, 9, entries, 0), syntax), little=syntax.little)
+        yield read_answer(MAP, stub_of(edited(data, how, wide=syntax.wide)), syntax)
+
+
 class MapTests(SynchronousTestCase):
     """Answers to ept_map."""
 
@@ -102,13 +110,8 @@ class MapTests(SynchronousTestCase):
     def test_several(self) -> None:
         """Several towers, of which some are here."""
         towers = (tower_of("emsmdb", 59531), tower_of("samr", 1025), None, tower_of("nspi", 59532), PIPE)
-        entries = tuple(Entry(tower) for tower in towers)
-        for syntax in (Syntax(), Syntax(wide=True), Syntax(little=False), Syntax(little=False, wide=True)):
-            data = answer(
-                1, write_answer(MAP, Answer(NO_HANDLE, 9, entries, 0), syntax), little=syntax.little
-            )
-            how = Rewriting(by_name(emsmdb=6001, nspi=6004), HOST, hide=False)
-            said = read_answer(MAP, stub_of(edited(data, how, wide=syntax.wide)), syntax)
+        how = Rewriting(by_name(emsmdb=6001, nspi=6004), HOST, hide=False)
+        for said in edited_answers(towers, how):
             self.assertEqual(
                 [entry.tower for entry in said.entries],
                 [
@@ -224,13 +227,8 @@ class HideTests(SynchronousTestCase):
             b"\1",
             tower_of("nspi", 59532),
         )
-        entries = tuple(Entry(tower) for tower in towers)
-        for syntax in (Syntax(), Syntax(wide=True), Syntax(little=False), Syntax(little=False, wide=True)):
-            data = answer(
-                1, write_answer(MAP, Answer(NO_HANDLE, 9, entries, 0), syntax), little=syntax.little
-            )
-            how = Rewriting(by_name(emsmdb=6001, nspi=6004), HOST, hide=True)
-            said = read_answer(MAP, stub_of(edited(data, how, wide=syntax.wide)), syntax)
+        how = Rewriting(by_name(emsmdb=6001, nspi=6004), HOST, hide=True)
+        for said in edited_answers(towers, how):
             self.assertEqual(
                 [entry.tower for entry in said.entries],
                 [tower_of("emsmdb", 6001, "192.0.2.1"), tower_of("nspi", 6004, "192.0.2.1")],
