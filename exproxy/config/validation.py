@@ -61,14 +61,14 @@ def validate(document: Document, where: Where, model: type[M], data: Any) -> M |
 def _try(model: type[M], text: str) -> tuple[M | None, list[Any]]:
     """The instance, or the details of all errors."""
     try:
-        return model.model_validate_json(text, strict=True), []
+        return model.model_validate_json(text, strict=True, by_alias=True, by_name=False), []
     except ValidationError as error:
         details: list[Any] = list(error.errors(include_url=False))
     kept = [detail for detail in details if not _misled(detail)]
     if len(kept) == len(details):
         return None, details
     try:
-        made = model.model_validate_json(text, strict=False)
+        made = model.model_validate_json(text, strict=False, by_alias=True, by_name=False)
     except ValidationError as error:
         kept += [detail for detail in error.errors(include_url=False) if detail not in kept]
     return (None, kept) if kept else (made, [])

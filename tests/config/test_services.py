@@ -10,7 +10,7 @@ from zope.interface.verify import verifyObject
 from exproxy.config import BackendConfig, Target
 from exproxy.interfaces import IDefaulting, IProtocolPlugin
 from exproxy.model import TLSOptions
-from exproxy.plugins import NoOptions
+from exproxy.plugins import NoOptions, Options
 from exproxy.protocol import Protocol as Record
 from exproxy.settings import HealthSettings, Limits, Networks, TcpOptions, Timeouts, WhenFull
 from tests.config.fakes import Protocol
@@ -21,6 +21,20 @@ class Mapped(BaseModel):
     """Options of a protocol that may ask for ports."""
 
     mapper: int | None = None
+
+
+class Spelled(Options):
+    """Options of which one has two words."""
+
+    first_word: int = 1
+
+
+class SpellingTests(ReadingTestCase):
+    def test_options_have_one_spelling(self) -> None:
+        """The name that an option has in the code is no name in a file."""
+        record = Record("told", "", Any, options=Spelled)
+        told = self.wrong("{protocol: {told: {first_word: 3}}, listen: 25}", (IProtocolPlugin, record))
+        self.assertEqual(told, ["protocol.told.first_word: unknown option; did you mean 'first-word'?"])
 
 
 class DefaultsTests(ReadingTestCase):
