@@ -1,15 +1,18 @@
-"""What every relay owes, over each combination of TCP and TLS, on real connections."""
+"""What every relay owes, over each combination of TCP and TLS and each way of moving, on real connections."""
 
 from __future__ import annotations
 
 import hashlib
+import select
 from typing import Any
 
 from twisted.internet import defer, reactor, task
 from twisted.trial.unittest import TestCase
 
 from exproxy.model import BACKEND, CLIENT
-from exproxy.relay import Sweep, join, lend
+from exproxy.relay import Sweep, join, lend, poller
+from exproxy.relay.copying import CopyingRelay
+from exproxy.relay.sockets import SocketRelay
 from tests.loopback.pairs import Recorder, pair
 
 
@@ -24,9 +27,11 @@ class User:
 
 
 class Contract:
-    """The contract; subclasses say where TLS is spoken."""
+    """The contract; subclasses say where TLS is spoken, and what moves the bytes."""
 
     timeout = 15
+
+    fast = False
 
     client_tls = False
     backend_tls = False
@@ -36,7 +41,11 @@ class Contract:
         client, client_far = await pair(self, self.client_tls)
         backend, backend_far = await pair(self, self.backend_tls)
         user = User()
-        relay = join(client, backend, user, self.sweep, idle=idle)
+        mover = poller(reactor, self.sweep) if self.fast else None
+        relay = join(client, backend, user, self.sweep, idle=idle, poller=mover)
+        self.assertIsInstance(relay, SocketRelay if self.fast else CopyingRelay)
+        if mover is not None:
+            self.addCleanup(mover.close)
         return relay, user, client_far, backend_far
 
     def setUp(self) -> None:
@@ -177,6 +186,14 @@ class Contract:
 
 class PlainTests(Contract, TestCase):
     """TCP to TCP."""
+
+
+class FastTests(Contract, TestCase):
+    """TCP to TCP, from socket to socket."""
+
+    fast = True
+    if not hasattr(select, "epoll"):
+        skip = "this system has no epoll"
 
 
 class ClientTlsTests(Contract, TestCase):
