@@ -110,6 +110,7 @@ class SocketRelay:
             self._finish()
             return
         there.ending = True
+        self.idle = min(self.idle, LINGER)
         if not there.blocked:
             self._poller.again(there.source)
 
