@@ -49,10 +49,7 @@ def detachable(transport: Any) -> bool:
         and all(hasattr(transport, name) for name in _NEEDED)
         and bool(transport.connected)
         and not (
-            transport.TLS
-            or transport.disconnecting
-            or transport._writeDisconnecting
-            or transport._aborting
+            transport.TLS or transport.disconnecting or transport._writeDisconnecting or transport._aborting
         )
     )
 

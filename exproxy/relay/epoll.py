@@ -25,9 +25,11 @@ EVENTS = 256
 TURN = 16 * 1024 * 1024
 
 # Linux's numbers, since other systems' select has no such names.
-_IN, _OUT, _ERR, _HUP, _RDHUP, _ET = 0x1, 0x4, 0x8, 0x10, 0x2000, 1 << 31
-_ALL = _IN | _OUT | _RDHUP | _ET
-_ENDS = _ERR | _HUP | _RDHUP
+_IN, _PRI, _OUT, _ERR, _HUP, _RDHUP, _ET = 0x1, 0x2, 0x4, 0x8, 0x10, 0x2000, 1 << 31
+_ALL = _IN | _PRI | _OUT | _RDHUP | _ET
+# A read that brings less than was asked for leaves nothing behind, but for an end, an error, and urgent
+# data, at whose mark reads stop.
+_REST = _ERR | _HUP | _RDHUP | _PRI
 _BROKEN = _ERR | _HUP
 
 
@@ -133,8 +135,8 @@ class Poller:
     def _serve(self, reads: Flow, writes: Flow, events: int) -> None:
         # Events are hints (one of them may be for a socket of the same number that is closed by now):
         # only what the calls themselves say counts.
-        if events & _ENDS:
-            reads.ending = True
+        if events & _REST:
+            reads.thorough = True
         if writes.blocked and events & _OUT:
             writes.move(self)
         if reads.done:

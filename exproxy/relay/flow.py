@@ -34,13 +34,12 @@ _FLAGS = getattr(os, "SPLICE_F_MOVE", 0) | getattr(os, "SPLICE_F_NONBLOCK", 0)
 
 class Flow:
     """From ``source`` to ``sink``. ``count``: bytes that came so far; ``done``: nothing more is read;
-    ``ending``: the source has ended or is broken, so what it has left is read to the last."""
+    ``thorough``: it is read until nothing comes, whatever a read brings."""
 
     __slots__ = (
         "blocked",
         "count",
         "done",
-        "ending",
         "full",
         "pending",
         "pipe",
@@ -49,6 +48,7 @@ class Flow:
         "side",
         "sink",
         "source",
+        "thorough",
     )
 
     def __init__(
@@ -63,7 +63,7 @@ class Flow:
         self.blocked = bool(pending)
         self.count = 0
         self.done = False
-        self.ending = False
+        self.thorough = False
         self.full = 0
         self.pipe: Pipe | None = None
         self.piped = 0
@@ -131,7 +131,7 @@ class Flow:
             else:
                 if count < READ:
                     self.full = 0
-                if not self.ending:
+                if not self.thorough:
                     # Less than was asked for was all there is; more will be news.
                     return
         poller.again(self.source)

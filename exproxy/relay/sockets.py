@@ -109,7 +109,7 @@ class SocketRelay:
         if there.done:
             self._finish()
             return
-        there.ending = True
+        there.thorough = True
         self.idle = min(self.idle, LINGER)
         if not there.blocked:
             self._poller.again(there.source)

@@ -291,6 +291,15 @@ class FlowTests(FastTestCase):
         self.hand.turn()
         self.assertEqual(user.ends, [(CLIENT, "closed")])
 
+    def test_urgent_data(self) -> None:
+        """Reads stop at the mark of urgent data; what comes after it is not left lying."""
+        _, _, client, backend = self.hand.relay()
+        client.send(b"before")
+        client.send(b"!", socket.MSG_OOB)
+        client.send(b"after")
+        self.hand.turn()
+        self.assertEqual(read(backend), b"beforeafter")
+
     def test_bytes_and_fin_at_once(self) -> None:
         """A FIN that comes with the last bytes is not left lying."""
         _, user, client, backend = self.hand.relay()
