@@ -1,9 +1,9 @@
-# make demo | make test | make peers | make check | make bench | make scan | make fuzz
+# make demo | make test | make peers | make check | make bench | make bench-corpus | make scan | make fuzz
 PYTHON ?= python3
 VENV = .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test check peers bench scan fuzz clean
+.PHONY: demo test check peers bench bench-corpus scan fuzz clean
 
 $(VENV)/.test: setup.cfg pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -36,9 +36,16 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# One corpus of requests and answers through exproxy, haproxy and nginx: who lets what through.
+# What a unit of work costs exproxy, haproxy and nginx: docs/performance.md. QUICK=1: two minutes instead of ten.
+# OUT=FOLDER: where results.md, results.json and the pictures go; ONLY="bulk tcp-short": some of the workloads.
 bench: $(VENV)/.test
+	$(BIN)/python -m bench $(if $(filter-out 0,$(QUICK)),--quick) $(if $(OUT),--out $(OUT)) $(if $(ONLY),--only $(ONLY))
+
+# One corpus of requests and answers through exproxy, haproxy and nginx: who lets what through. Then what is
+# tried on mail proxies, on exproxy and on nginx's (as root, with what `make peers` installs).
+bench-corpus: $(VENV)/.test
 	$(BIN)/python -m bench.corpus
+	$(BIN)/python -m bench.mail
 
 # sslyze against the TLS profiles; it wants an older cryptography than exproxy has, so it lives apart.
 scan: $(VENV)/.test

@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from exproxy import actions, events
-from exproxy.connect import ConnectFailed, connect
+from exproxy.connect import ConnectFailed, Introduce, connect
 from exproxy.interfaces import ICheck, IWire, IWireUser
 from exproxy.model import BACKEND, TLS, Link
 from exproxy.names import resolve
@@ -42,10 +42,11 @@ class Asking:
         timeout: float,
         done: Callable[[actions.Outcome], None],
         met: Callable[[TLS], actions.Fail | None] | None = None,
+        introduce: Introduce | None = None,
     ) -> None:
         """``client_tls()`` gives the TLS of this backend; None where it speaks plain TCP.
         ``timeout``: seconds for all of it. ``met(tls)`` is told of each TLS handshake, and may say
-        that such a server is none."""
+        that such a server is none. ``introduce(wire)``: what is sent before anything else."""
         self._reactor = reactor
         self._check = check
         self._conversation: Any = None
@@ -53,7 +54,9 @@ class Asking:
         self._link = Link(1, server, *address)
         self._client_tls = client_tls
         self._done: Callable[[actions.Outcome], None] | None = done
+        self._at_once = check.tls != "starttls"
         self._met = met
+        self._introduce = introduce
         self._wire: Wire | None = None
         self._timeout = timeout
         self._connecting: Deferred[Wire] | None = None
@@ -63,12 +66,17 @@ class Asking:
         """Begin."""
         try:
             self._conversation = self._check.dialogue()
-            tls = self._client_tls() if self._client_tls is not None else None
+            tls = self._client_tls() if self._client_tls is not None and self._at_once else None
         except Exception:
             self._mistake()
             return
         self._connecting = connecting = connect(
-            self._reactor, *self._address, timeout=self._timeout, tls=tls, handshake=self._timeout + 1
+            self._reactor,
+            *self._address,
+            timeout=self._timeout,
+            tls=tls,
+            handshake=self._timeout + 1,
+            introduce=self._introduce,
         )
         # After the connect's own, so that a silence before TLS is called by its right name.
         self._timer = self._reactor.callLater(self._timeout, self._too_late)
@@ -111,7 +119,8 @@ class Asking:
     def _too_late(self) -> None:
         self._timer = None
         if self._connecting is not None:
-            phase, layer = ("TLS handshake", "L6") if self._client_tls is not None else ("connect", "L4")
+            secure = self._client_tls is not None and self._at_once
+            phase, layer = ("TLS handshake", "L6") if secure else ("connect", "L4")
         else:
             phase, layer = getattr(self._conversation, "phase", "answer"), self._check.layer
         self._end(actions.Fail(f"{layer}TOUT", phase, f"no answer in {self._timeout:g} s"))

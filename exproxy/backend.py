@@ -9,7 +9,7 @@ from zope.interface import implementer
 
 from exproxy.health import Health
 from exproxy.interfaces import IBackend, ILease
-from exproxy.model import Key
+from exproxy.model import ClientAddress, Key
 from exproxy.ramp import share
 
 # A server's earlier ports that links may still go to; those to still older ones are not used again.
@@ -38,6 +38,7 @@ class Backend:
         backup: bool = False,
         health: Health | None = None,
         ramping: float | None = None,
+        client_address: ClientAddress = ClientAddress(),
     ) -> None:
         """``ramping``: the clock's reading when its slow ramp began; None: it has its full share."""
         self.name = name
@@ -49,6 +50,7 @@ class Backend:
         self.limit = limit
         self.backup = backup
         self.health = health or Health()
+        self.client_address = client_address
         self.operator = "ready"
         self.load = 0
         self.total = 0
@@ -128,6 +130,7 @@ class Backend:
         """Take over what a new configuration says of this server; counts and states stay."""
         self.name, self.weight, self.limit, self.backup = other.name, other.weight, other.limit, other.backup
         self.health.retune(other.health)
+        self.client_address = other.client_address
         if other.host is not None:
             self.host = other.host
 
@@ -136,12 +139,23 @@ class Backend:
 class Lease:
     """One link's count.
 
-    ``cut(reason)`` is set by whoever owns the link, and ends it at once. ``condemned`` says why the
+    ``cut(reason)`` is set by whoever owns the link, and ends it at once; so is ``drain(until)``, which lets
+    it end in its protocol's words. ``condemned`` says why the
     link must end, or None; where it is set before ``cut`` is, the owner looks at it and ends the link.
     ``keys`` are what its client is bound by.
     """
 
-    __slots__ = ("_holds", "_released", "_requests", "_untouched", "backend", "condemned", "cut", "keys")
+    __slots__ = (
+        "_holds",
+        "_released",
+        "_requests",
+        "_untouched",
+        "backend",
+        "condemned",
+        "cut",
+        "drain",
+        "keys",
+    )
 
     def __init__(self, backend: Backend, released: Callable[[Lease], None]) -> None:
         """``released(lease)`` is called once, at the end."""
@@ -149,6 +163,7 @@ class Lease:
         self.keys: tuple[Key, ...] = ()
         self.cut: Callable[[str], None] | None = None
         self.condemned: str | None = None
+        self.drain: Callable[[float], None] | None = None
         self._holds: list[Callable[[], None]] = []
         self._released: Callable[[Lease], None] | None = released
         # The link to come counts as a request from the choice on: a server that is slow to connect

@@ -14,12 +14,13 @@ from exproxy.errors import ConfigurationError
 from exproxy.health import Health
 from exproxy.interfaces import IMarker, IPersistence, IProtocolFactory
 from exproxy.locating import Locations
-from exproxy.model import Together
+from exproxy.model import ClientAddress, Together
 from exproxy.names import is_address
 from exproxy.persistence.companions import Companions
 from exproxy.persistence.group import Group
 from exproxy.persistence.keys import Secrets
 from exproxy.pool import Pool
+from exproxy.proxied import ProxiedFactory
 from exproxy.store.memory import MemoryStore
 from exproxy.tls.guard import Guard
 from exproxy.tls.server import ServerTLS
@@ -47,6 +48,10 @@ class Built:
     def listening(self, listen: Listen, port: int) -> None:
         """That listening address was given that real port (they differ for port 0)."""
         self.service.listens(listen.host, port, self.by_listen[listen])
+
+    def entrance(self, listen: Listen) -> IProtocolFactory:
+        """Who answers at that listening address: the protocol, or first whoever reads the PROXY header."""
+        return ProxiedFactory(self.service, self.factory) if listen.accept_proxy else self.factory
 
     def guard(self) -> Guard | None:
         """What compares the servers' certificates with those shown here; None where nobody asks for it."""
@@ -191,6 +196,7 @@ class Builder:
             limit=real.limit,
             backup=real.backup,
             health=Health(config.health.rise, config.health.fall),
+            client_address=ClientAddress(config.backend.send_proxy, config.transparent),
         )
 
 
@@ -204,7 +210,10 @@ def _port(config: ServiceConfig, listen: Listen, own: Part | None, parts: dict[s
     if own is None:
         return Port(listen.tls, None, None, routes)
     pool, target = own.behind(listen)
-    return Port(listen.tls, pool, target.tls, routes, own.locations.get(pool))
+    locations = own.locations.get(pool)
+    if target.tls_mode == "starttls":
+        return Port(listen.tls, pool, None, routes, locations, backend_starttls=target.tls)
+    return Port(listen.tls, pool, target.tls, routes, locations)
 
 
 def _distinct_cookies(service: str, parts: Iterable[Part]) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias, TypedDict
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionRefusedError, TimeoutError
+from twisted.internet.error import ConnectBindError, ConnectionRefusedError, TimeoutError
 from twisted.internet.interfaces import IConnector, IDelayedCall
 from twisted.internet.protocol import ClientFactory
 from twisted.python.failure import Failure
@@ -14,19 +15,55 @@ from zope.interface import implementer
 
 from exproxy.errors import ExproxyError
 from exproxy.interfaces import IWire, IWireUser
-from exproxy.model import TLS
+from exproxy.model import TLS, ClientAddress, Destination, Source
+from exproxy.proxy_protocol import build, own
 from exproxy.settings import TcpOptions
+from exproxy.transparent import transparently
 from exproxy.wire import Wire, reason_text
+
+Introduce: TypeAlias = Callable[[Wire], bytes]
 
 
 class ConnectFailed(ExproxyError):
-    """No connection: HAProxy's ``code`` (L4CON, L4TOUT, L6RSP, L6TOUT), the phase, the reason."""
+    """No connection: HAProxy's ``code`` (L4CON, L4TOUT, L6RSP, L6TOUT), the phase, the reason.
 
-    def __init__(self, code: str, phase: str, reason: str) -> None:
+    ``ours``: it never came to asking the server, which is not to be blamed.
+    """
+
+    def __init__(self, code: str, phase: str, reason: str, ours: bool = False) -> None:
         super().__init__(f"{phase}: {reason}")
         self.code = code
         self.phase = phase
         self.reason = reason
+        self.ours = ours
+
+
+class Showing(TypedDict):
+    """The arguments of connect that have a backend see a client's address."""
+
+    introduce: Introduce | None
+    bind: tuple[str, int] | None
+    transparent: bool
+
+
+def shown(how: ClientAddress, source: Source, destination: Destination) -> Showing:
+    """Show the client that comes from ``source`` and reached ``destination``."""
+    introduce: Introduce | None = None
+    if how.send_proxy is not None:
+        header = build(how.send_proxy, source, destination)
+        introduce = lambda wire: header  # noqa: E731
+    bind = (source.host, 0) if how.transparent else None
+    return Showing(introduce=introduce, bind=bind, transparent=how.transparent)
+
+
+def as_ourselves(how: ClientAddress) -> Introduce | None:
+    """Introduce a connection that is our own, a check."""
+    version = how.send_proxy
+    if version is None:
+        return None
+    return lambda wire: own(
+        version, Source(wire.local.host, wire.local.port), Destination(wire.peer.host, wire.peer.port)
+    )
 
 
 def connect(
@@ -38,14 +75,18 @@ def connect(
     tls: Any = None,
     handshake: float = 10.0,
     bind: tuple[str, int] | None = None,
+    transparent: bool = False,
+    introduce: Introduce | None = None,
     tcp: TcpOptions | None = None,
 ) -> Deferred[Wire]:
     """A Deferred of a Wire, its TLS handshake done where ``tls`` (a client connection creator) is given.
 
-    ``timeout`` and ``handshake`` in seconds. Fails with ConnectFailed; cancelling gives everything up.
+    ``timeout`` and ``handshake`` in seconds. ``bind``: the address to come from, which may be a foreign
+    one where ``transparent``. ``introduce(wire)``: the bytes to be sent first of all, before TLS.
+    Fails with ConnectFailed; cancelling gives everything up.
     """
-    attempt = _Attempt(reactor, tls, handshake, tcp)
-    attempt.start(host, port, timeout, bind)
+    attempt = _Attempt(reactor, tls, handshake, tcp, introduce)
+    attempt.start(host, port, timeout, bind, transparent)
     return attempt.result
 
 
@@ -53,8 +94,16 @@ def connect(
 class _Attempt(ClientFactory):
     noisy = False
 
-    def __init__(self, reactor: Any, tls: Any, handshake: float, tcp: TcpOptions | None) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        tls: Any,
+        handshake: float,
+        tcp: TcpOptions | None,
+        introduce: Introduce | None,
+    ) -> None:
         self._reactor = reactor
+        self._introduce = introduce
         self._tcp = tcp
         self._tls = tls
         self._handshake = handshake
@@ -64,9 +113,16 @@ class _Attempt(ClientFactory):
         self.result: Deferred[Wire] = Deferred(self._cancel)
         self._over = False
 
-    def start(self, host: str, port: int, timeout: float, bind: tuple[str, int] | None) -> None:
+    def start(
+        self, host: str, port: int, timeout: float, bind: tuple[str, int] | None, transparent: bool
+    ) -> None:
+        if bind is not None and (":" in bind[0]) != (":" in host):
+            reason = f"{host} cannot be reached from {bind[0]}, which is of the other IP version"
+            self._fail("L4CON", "bind", reason, ours=True)
+            return
+        begin = transparently(self._reactor) if transparent else self._reactor.connectTCP
         try:
-            self._connector = self._reactor.connectTCP(host, port, self, timeout, bind)
+            self._connector = begin(host, port, self, timeout, bind)
         except OSError as error:  # no descriptor left, no such family
             self._fail("L4CON", "connect", str(error))
 
@@ -81,6 +137,8 @@ class _Attempt(ClientFactory):
             self._fail("L4TOUT", "connect", "no answer")
         elif isinstance(error, ConnectionRefusedError):
             self._fail("L4CON", "connect", "Connection refused")
+        elif isinstance(error, ConnectBindError):
+            self._fail("L4CON", "bind", os.strerror(error.osError or 0), ours=True)
         else:
             number = getattr(error, "osError", None)
             text = os.strerror(number) if isinstance(number, int) else reason_text(reason)
@@ -92,6 +150,8 @@ class _Attempt(ClientFactory):
             return
         if self._tcp is not None:
             wire.tune(self._tcp)
+        if self._introduce is not None:
+            wire.write(self._introduce(wire))
         if self._tls is None:
             self._over = True
             self.result.callback(wire)
@@ -133,14 +193,14 @@ class _Attempt(ClientFactory):
             self._timer.cancel()
         self._timer = None
 
-    def _fail(self, code: str, phase: str, reason: str) -> None:
+    def _fail(self, code: str, phase: str, reason: str, ours: bool = False) -> None:
         self._stop_timer()
         if self._over:
             return
         self._over = True
         if self._wire is not None:
             self._wire.abort()
-        self.result.errback(ConnectFailed(code, phase, reason))
+        self.result.errback(ConnectFailed(code, phase, reason, ours))
 
     def _cancel(self, _: Deferred[Wire]) -> None:
         self._stop_timer()

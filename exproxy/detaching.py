@@ -45,7 +45,7 @@ class Detached:
 def detachable(transport: Any) -> bool:
     """Whether detach() will do: a plain TCP connection that nobody has begun to close."""
     return (
-        type(transport) in (tcp.Server, tcp.Client)
+        isinstance(transport, (tcp.Server, tcp.Client))
         and all(hasattr(transport, name) for name in _NEEDED)
         and bool(transport.connected)
         and not (

@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 
 from exproxy.connect import ConnectFailed
 from exproxy.errors import NoBackend
+from exproxy.interfaces import IWire
 from exproxy.model import Choice, Facts, Link
 from exproxy.waiting import Full
 from exproxy.wire import Wire
@@ -31,15 +32,15 @@ class Dispatch:
         self,
         service: VirtualService,
         target: str | None,
-        port: int,
+        client: IWire,
         facts: Facts,
         linked: Callable[[Wire, Choice], None],
         reused: Callable[[Choice], None],
         unavailable: Callable[[str, bool], None],
     ) -> None:
         self._service = service
-        self.pool = service.pool(target, port)
-        self._port = port
+        self.pool = service.pool(target, client.local.listening)
+        self._client = client
         self.target = target
         self.facts = facts
         self.avoiding: set[str] = set()
@@ -91,7 +92,7 @@ class Dispatch:
             self._reused(choice)
         else:
             self._choice = choice
-            connecting = self._service.connect(self.pool, choice.backend, self._port)
+            connecting = self._service.connect(self.pool, choice.backend, self._client)
             self._waiting = connecting
             connecting.addCallbacks(self._connected, self._failed).addErrback(self._mistaken)
 
@@ -128,7 +129,11 @@ class Dispatch:
         if choice.lease is not None:
             choice.lease.release()
         error = failure.value
-        if isinstance(error, ConnectFailed):
+        if isinstance(error, ConnectFailed) and error.ours:
+            self._service.log.error(
+                "{backend} was not asked: {why}", backend=choice.backend.name, why=str(error)
+            )
+        elif isinstance(error, ConnectFailed):
             self._service.failed(self.pool, choice.backend, error.code, error.reason)
         else:
             self._service.log.failure("connecting to {server} failed", failure, server=choice.backend.name)

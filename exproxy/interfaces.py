@@ -38,7 +38,7 @@ from zope.interface import Attribute, Interface
 
 from exproxy.actions import Action
 from exproxy.events import Event
-from exproxy.model import Candidate, Choice, Claim, Facts, Key, Known, Link, Listening
+from exproxy.model import Candidate, Choice, Claim, Facts, Key, Known, Link, Listening, TLSOptions
 from exproxy.transports import IWire as IWire
 from exproxy.transports import IWireUser as IWireUser
 
@@ -63,8 +63,8 @@ class IProtocolPlugin(INamed):
         "dict[int, str]: the registered ports, and the TLS that clients expect on them: 'none', 'implicit'"
     )
     tls_modes = Attribute(
-        "tuple[str, ...]: what `listen: tls:` may say: 'none', 'implicit' (exproxy ends TLS), 'passthrough'; "
-        "the first is the default on ports that default_ports does not name"
+        "tuple[str, ...]: what `listen: tls:` may say: 'none', 'implicit' (exproxy ends TLS), 'starttls' "
+        "(it does where the client asks for it), 'passthrough'; the first is the default on ports that default_ports does not name"
     )
     gives = Attribute(
         "tuple[type, ...]: the fact types that a Pick of this protocol carries (besides Source and Destination, "
@@ -191,7 +191,12 @@ class IService(Interface):
         """The :class:`IMarker` of that target's persistence, or None where it sets no cookie."""
 
     def port_tls(port: int) -> str:
-        """The TLS mode of the listening port: 'none', 'implicit' or 'passthrough'."""
+        """The TLS mode of the listening port, ``facts[Destination].listening``: 'none', 'implicit',
+        'starttls' or 'passthrough'."""
+
+    def backend_starttls(port: int) -> TLSOptions | None:
+        """How to speak TLS with the servers behind that listening port once they have agreed to STARTTLS;
+        None where that is not asked for."""
 
     def listenings() -> tuple[Listening, ...]:
         """Where the service listens now, in the file's order; () before it does."""
@@ -307,6 +312,7 @@ class IBackend(Interface):
     host = Attribute("str: the IP address to connect to, as last resolved; None before the first answer")
     port = Attribute("int: the port to connect to; 0 while it is to be learnt (see ILocating)")
     usable = Attribute("bool: a client that is bound to it could come now; what a new one needs is more")
+    client_address = Attribute("exproxy.model.ClientAddress: how it learns the client's address")
 
 
 class ILease(Interface):
@@ -314,6 +320,7 @@ class ILease(Interface):
 
     backend = Attribute("IBackend")
     cut = Attribute("a callable(reason), set by the link's owner: end the link now; or None")
+    drain = Attribute("a callable(seconds), set by the link's owner: the server is being emptied; or None")
     condemned = Attribute("str or None: why the link must end, where that was decided before `cut` was set")
 
     def busy() -> Callable[[], None]:
@@ -359,7 +366,8 @@ class ICheck(Interface):
 
     tls = Attribute(
         "str: 'backend' - over TLS where the backend speaks it (unverified on a pass-through port); "
-        "'never' - plain TCP; 'always' - over TLS whatever the backend says"
+        "'never' - plain TCP; 'always' - over TLS whatever the backend says; 'starttls' - it begins plain, and "
+        "asks for TLS by StartTLS"
     )
     layer = Attribute("str: 'L4', 'L6' or 'L7', the prefix of its codes")
 

@@ -66,7 +66,7 @@ class Links:
         self._dispatch = self._last = Dispatch(
             self._service,
             action.target,
-            session.client.wire.local.port,
+            session.client.wire,
             action.facts,
             self._linked,
             self._reused,
@@ -123,6 +123,7 @@ class Links:
         end = End(wire, BACKEND, self._service.limits.max_held, link, choice.lease)
         if choice.lease is not None:
             choice.lease.cut = partial(self._cut, end)
+            choice.lease.drain = self._session.drain
         self._by_number[link.number] = end
         self._session.took(end)
         self._arrived(end, choice)

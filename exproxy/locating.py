@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from exproxy.actions import Fail, Outcome, Pass
 from exproxy.asking import Asking
 from exproxy.backend import Backend
-from exproxy.connect import ConnectFailed
+from exproxy.connect import ConnectFailed, as_ourselves
 from exproxy.interfaces import ILocator
 from exproxy.pool import Pool
 from exproxy.wire import Wire
@@ -72,6 +72,7 @@ class Locations:
             None,
             self._timeout,
             partial(self._answered, backend),
+            introduce=as_ourselves(backend.client_address),
         )
         self._questions[backend] = _Question(asking, [waiting])
         asking.start()
@@ -92,7 +93,7 @@ class Locations:
         try:
             return await attempt()
         except ConnectFailed as error:
-            if error.code not in ELSEWHERE:
+            if error.ours or error.code not in ELSEWHERE:
                 raise
             if backend.port == port:
                 await self.ask(backend)

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from exproxy.interfaces import IBackend, ILease
 
 F = TypeVar("F")
+
+# Of the PROXY protocol.
+Version: TypeAlias = Literal["v1", "v2"]
 
 
 class Side(enum.Enum):
@@ -41,10 +44,31 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """The address and port that the client reached (ours, or the one a trusted proxy names)."""
+    """The address and port that the client reached (ours, or the one a trusted proxy names).
+
+    ``listener``: where a proxy names it, the port on which exproxy itself took the connection, else 0.
+    """
 
     host: str
     port: int
+    listener: int = field(default=0, compare=False)
+
+    @property
+    def listening(self) -> int:
+        """The listening port of ours: what decides on TLS and on the pool, whatever the client reached."""
+        return self.listener or self.port
+
+
+@dataclass(frozen=True, slots=True)
+class ClientAddress:
+    """How a backend learns the client's address.
+
+    ``send_proxy``: by a header of the PROXY protocol, that version; ``transparent``: the link comes
+    from that address.
+    """
+
+    send_proxy: Version | None = None
+    transparent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

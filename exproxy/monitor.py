@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 from exproxy import actions
 from exproxy.asking import Asking
 from exproxy.backend import Backend
+from exproxy.connect import as_ourselves
 from exproxy.interfaces import ICheck
 from exproxy.locating import Locations
 from exproxy.pool import Pool
@@ -105,6 +106,7 @@ class Probe:
             self._settings.timeout,
             self._answered if last else partial(self._unless_elsewhere, port),
             self._met,
+            as_ourselves(self._backend.client_address),
         )
         self._asking.start()
 

@@ -41,6 +41,11 @@ def to_backend(session: Session, action: actions.ToBackend) -> None:
         end.wire.write(action.data)
 
 
+def handshake_of(side: Side) -> str:
+    """The name of the deadline of a handshake with that side."""
+    return "tls-handshake" if side is CLIENT else "backend-tls-handshake"
+
+
 def start_tls(session: Session, action: actions.StartTLS) -> None:
     """Begin TLS; plain text that came before it is dropped, counted and logged."""
     end = session.client if action.side is CLIENT else session.links.current
@@ -54,7 +59,7 @@ def start_tls(session: Session, action: actions.StartTLS) -> None:
         server = end.link.server if end.link is not None else ""
         context = service.client_tls(action.options or service.backend_tls or TLSOptions("none"), server)
     end.holds.add("tls")
-    session.deadlines.set("tls-handshake", service.timeouts.tls_handshake)
+    session.deadlines.set(handshake_of(action.side), service.timeouts.tls_handshake)
     # It reads on, whatever stopped the wire: the handshake must come in.
     end.stops.discard("held")
     dropped = end.wire.start_tls(context) + len(end.hand_over())

@@ -21,7 +21,19 @@ from exproxy.errors import NoBackend
 from exproxy.explaining import explain
 from exproxy.health import Flip, announcement
 from exproxy.interfaces import ILease, IMarker, IPersistence, IPool, IScheduling, IStore
-from exproxy.model import Candidate, Choice, Claim, Facts, Key, Known, Link, Persistence, Served, Together
+from exproxy.model import (
+    Candidate,
+    Choice,
+    Claim,
+    Facts,
+    Key,
+    Known,
+    Link,
+    Persistence,
+    Served,
+    Together,
+    User,
+)
 from exproxy.persistence.companions import Companions
 from exproxy.persistence.fallback import learners
 from exproxy.persistence.group import Group
@@ -77,6 +89,8 @@ class Pool:
         self._companions = companions
         self._waiting: Queue[Choice] = Queue(clock)
         self._ration = Ration()
+        # How many logins came to another server than that of their user's other connections.
+        self.disagreed = 0
         if group is not None:
             group.join(self, store)
         for backend in self.backends:
@@ -234,26 +248,46 @@ class Pool:
             lease.condemn(reason)
         return len(leases)
 
+    def empty(self, server: str, until: float) -> int:
+        """Ask the clients of a server to leave it within ``until`` seconds, in their protocol's words where
+        it has such; how many links there were. Where they go then is for the operator's wish to say."""
+        backend = self.find(server)
+        leases = list(backend.leases) if backend is not None else []
+        for lease in leases:
+            if lease.drain is not None:
+                lease.drain(until)
+        return len(leases)
+
     def learn(self, facts: Facts, observation: object, server: str, lease: ILease | None = None) -> None:
         """Bind the keys that the strategy sees in ``observation`` to ``server``; ``lease`` holds them.
-        A Together moves nothing: it is compared, and what is apart already is counted in ``split``."""
+        A Together moves nothing: it is compared, and what is apart already is counted in ``split``.
+        A User moves nothing either: ``disagreed`` counts those who belong elsewhere."""
         if isinstance(observation, Together):
             if self._companions is not None:
                 self._companions.joined(self, observation, server, lease)
             return
         facts = facts.plus(Served(server))
+        # A person whose name came after the choice is bound here where nothing bound it before; where it
+        # belongs elsewhere this connection stays, and so does the binding.
+        bind = self.store.claim if isinstance(observation, User) else self.store.move
         for learner in learners(self.persistence):
             keys = learner.observe(facts, observation)
             if keys:
-                self._learnt(keys, server, self.ttl if learner.lifetime is None else learner.lifetime, lease)
+                ttl = self.ttl if learner.lifetime is None else learner.lifetime
+                self._learnt(bind(self.table, keys, server, ttl), keys, server, lease)
 
-    def _learnt(self, keys: tuple[Key, ...], server: str, ttl: float, lease: ILease | None) -> None:
-        answer = self.store.move(self.table, keys, server, ttl)
+    def _learnt(
+        self, answer: Claim | Deferred[Claim], keys: tuple[Key, ...], server: str, lease: ILease | None
+    ) -> None:
+        def bound(claim: Claim) -> None:
+            self.disagreed += claim.server != server
+            self.hold(lease, keys)
+
         if isinstance(answer, Deferred):
             # What is not in the table yet cannot be held.
-            answer.addCallbacks(lambda _: self.hold(lease, keys), lambda failure: None)
+            answer.addCallbacks(bound, lambda failure: None)
         else:
-            self.hold(lease, keys)
+            bound(answer)
 
     # -- single entries --------------------------------------------------------------
 

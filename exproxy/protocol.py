@@ -29,6 +29,7 @@ class Protocol:
     ``conversation(service)`` makes the conversation of one client; it is called for each of them.
     ``locate(options)`` is ILocating's locator; ``defaults_for(options)``, where it is there, gives
     IDefaulting's.
+    ``busy(service)``: what a client hears that comes too often, line end included; None for nothing.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Protocol:
     options: type[BaseModel] = NoOptions
     locate: Callable[[Any], ILocator | None] = lambda options: None
     defaults_for: Callable[[Any], Mapping[str, object]] | None = None
+    busy: Callable[[IService], bytes] | None = None
 
     def defaults_of(self, options: Any) -> Mapping[str, object]:
         """See IDefaulting."""
@@ -55,4 +57,4 @@ class Protocol:
         # Imported late: reading and checking a configuration needs no transports.
         from exproxy.session import SessionFactory
 
-        return SessionFactory(service, self.conversation)
+        return SessionFactory(service, self.conversation, self.busy)

@@ -29,15 +29,18 @@ class AccessRecord:
         "_fields",
         "_picked",
         "_service",
+        "_via",
         "_written",
         "peer",
         "reason",
         "secured",
     )
 
-    def __init__(self, service: VirtualService, peer: Source) -> None:
+    def __init__(self, service: VirtualService, peer: Source, via: Source | None = None) -> None:
+        """``via``: the trusted proxy that told of ``peer``."""
         self._service = service
         self.peer = peer
+        self._via = via
         self.secured = False
         self.reason: str | None = None
         self._begun = service.clock.seconds()
@@ -94,6 +97,7 @@ class AccessRecord:
         record: dict[str, Any] = {
             "service": self._service.name,
             "client": f"{self.peer.host}:{self.peer.port}",
+            **({"via": f"{self._via.host}:{self._via.port}"} if self._via is not None else {}),
             "server": None,
             **self._fields,
         }

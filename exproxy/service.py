@@ -17,9 +17,10 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger, globalLogPublisher
 from twisted.python.failure import Failure
 
-from exproxy import listening
+from exproxy import listening, transparent
 from exproxy.access_log import AccessLog
 from exproxy.build import Builder, Built
+from exproxy.checks.record import Check
 from exproxy.config import Config, Listen
 from exproxy.descriptors import raise_limit, shortage
 from exproxy.errors import ConfigurationError
@@ -67,6 +68,7 @@ class ExproxyService(Service):
         self._signals = 0
         self._handlers: list[tuple[signal.Signals, Any, Any]] = []
         self.built = self._build()
+        self._transparent = any(owner.transparent for built in self.built for owner in built.owners.values())
         shown = [(one.config.name, one.service.server_tls) for one in self.built]
         self._certificates = Watch(reactor, [(name, tls) for name, tls in shown if tls is not None])
 
@@ -77,6 +79,8 @@ class ExproxyService(Service):
 
         Raises CannotListen; nothing stays bound then.
         """
+        if self._transparent:
+            transparent.require()
         try:
             for built in self.built:
                 for listen in built.config.listens:
@@ -93,8 +97,16 @@ class ExproxyService(Service):
             self._unbind()
             raise
 
+    def privilegedStartService(self) -> None:
+        """Called before twistd gives up its privileges, one of which may be needed on."""
+        super().privilegedStartService()
+        if self._transparent:
+            transparent.keep()
+
     def startService(self) -> None:
         """Begin to ask, to listen, and to answer."""
+        if self._transparent:
+            transparent.regain()
         super().startService()
         # Before anything else: it would kill.
         self._catch(signal.SIGHUP, lambda number, frame: self.reactor.callFromThread(self.reopen_logs))
@@ -128,7 +140,7 @@ class ExproxyService(Service):
     def _listen(self) -> None:
         sockets, self._sockets = self._sockets, []
         for built, listen, sock in sockets:
-            port = self.reactor.adoptStreamPort(sock.fileno(), sock.family, built.factory)
+            port = self.reactor.adoptStreamPort(sock.fileno(), sock.family, built.entrance(listen))
             real = sock.getsockname()[1]
             sock.close()
             self._ports.append(port)
@@ -145,11 +157,15 @@ class ExproxyService(Service):
             owner = built.owners[pool]
             check = owner.check.plugin.check(owner.check.options)
             options = target.tls
+            if target.tls_mode == "starttls" and isinstance(check, Check):
+                check = check.upgraded()
             watched = guard if options is not None else None
             # A server that must show the right certificate is asked over TLS, whatever the question.
             never = check.tls == "never" and not (watched is not None and watched.requires)
-            if never or (check.tls == "backend" and target.tls_mode == "none"):
+            if never or (check.tls == "backend" and target.tls_mode in ("none", "starttls")):
                 client_tls = None
+            elif check.tls == "starttls":
+                client_tls = partial(built.service.client_tls, options or owner.backend.tls)
             else:
                 # A pass-through port has no options of ours; what is behind it is asked unverified.
                 client_tls = partial(built.service.client_tls, options or UNVERIFIED)

@@ -20,10 +20,10 @@ from exproxy.end import End
 from exproxy.interfaces import IConversation, IProtocolFactory, IService, IWire, IWireUser
 from exproxy.links import LINGER, Links
 from exproxy.model import BACKEND, CLIENT, TLS, Facts, Side
-from exproxy.performing import PERFORM, start_tls
+from exproxy.performing import PERFORM, handshake_of, start_tls
 from exproxy.record import AccessRecord
 from exproxy.relay import BoundedRelay, Relay
-from exproxy.wire import Wire
+from exproxy.wire import Farewell, Wire
 
 if TYPE_CHECKING:
     from exproxy.virtual import VirtualService
@@ -39,14 +39,33 @@ class SessionFactory(Factory):
 
     noisy = False
 
-    def __init__(self, service: IService, conversation: Callable[[Any], IConversation]) -> None:
-        """``conversation(service)`` makes a new IConversation."""
+    def __init__(
+        self,
+        service: IService,
+        conversation: Callable[[Any], IConversation],
+        busy: Callable[[Any], bytes] | None = None,
+    ) -> None:
+        """``conversation(service)`` makes a new IConversation; ``busy(service)`` gives the words for a
+        client that comes too often, where its protocol has such."""
         self._service: Any = service
         self._conversation = conversation
+        self._busy = busy
 
     def buildProtocol(self, addr: Any) -> Wire | None:
-        """A wire with a session, or None where the service will not have that client."""
-        return Wire(self._begin) if self._service.admits(addr) else None
+        """A wire with a session; one that says why not, or None, where the service will not have that
+        client."""
+        reason = self._service.objection(addr)
+        if reason is None:
+            return Wire(self._begin)
+        # Whom no rule lets in is told nothing.
+        return Wire(self._refuse) if self._busy is not None and reason.startswith("limits.") else None
+
+    def _refuse(self, wire: Wire) -> None:
+        if self._busy is None or self._service.port_tls(wire.local.listening) not in ("none", "starttls"):
+            wire.abort()
+            return
+        wire.write(self._busy(self._service))
+        Farewell(self._service.clock, wire, LINGERING_READ)
 
     def _begin(self, wire: Wire) -> None:
         try:
@@ -68,7 +87,7 @@ class Session:
         self.service = service
         self.client = End(wire, CLIENT, service.limits.max_held)
         self.links = Links(service, self)
-        self.record = AccessRecord(service, wire.peer)
+        self.record = AccessRecord(service, wire.peer, wire.via)
         self._ends: dict[IWire, End] = {wire: self.client}
         self._conversation = conversation
         self.relay: Relay | None = None
@@ -93,7 +112,7 @@ class Session:
         wire = self.client.wire
         self.service.opened(self)
         wire.attach(self)
-        if self.service.port_tls(wire.local.port) == "implicit":
+        if self.service.port_tls(wire.local.listening) == "implicit":
             start_tls(self, actions.StartTLS(CLIENT))
         else:
             self.tell(events.Began(self._facts()))
@@ -217,10 +236,10 @@ class Session:
         """A handshake is done."""
         end = self._ends[wire]
         end.holds.discard("tls")
-        self.deadlines.set("tls-handshake", None)
+        self.deadlines.set(handshake_of(end.side), None)
         if end is self.client and not self.record.secured:
             self.record.handshake_done(tls)
-            if self.service.port_tls(wire.local.port) == "implicit":
+            if self.service.port_tls(wire.local.listening) == "implicit":
                 self.tell(events.Began(self._facts()))
                 return
         self.tell(events.Secured(end.side, tls, end.link))
@@ -323,6 +342,10 @@ class Session:
             self.client.wire.close()
         elif name == "tls-handshake":
             self.cut("TLS handshake timed out")
+        elif name == handshake_of(BACKEND):
+            # Whoever asked for it hears Lost, and may try another server.
+            if self.links.current is not None:
+                self.links.current.wire.abort()
         elif not self.closing:
             self.tell(events.Deadline(name))
 

@@ -70,7 +70,10 @@ class Timeouts:
         default=10.0, metadata=_help("The client's first RPC packet (its bind), from the accept.")
     )
     auth: float = field(
-        default=60.0, metadata=_help("From the connection's begin until the client has logged in.")
+        default=60.0,
+        metadata=_help(
+            "From the connection's begin until the client has logged in (in SMTP: or begun a mail)."
+        ),
     )
     keep_alive: float = field(
         default=60.0, metadata=_help("Between two requests of one HTTP client connection.")
@@ -97,7 +100,8 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much of anything is allowed: counts of connections, and bytes, all of them at least 1.
+    """How much of anything is allowed: counts of connections, and bytes, all of them at least 1 but for
+    ``per_source_rate``.
 
     Each bounds what one client, or all together, can make exproxy keep in memory.
     """
@@ -107,6 +111,10 @@ class Limits:
     )
     per_source: int = field(
         default=1000, metadata=_help("Client connections of this service from one source address.")
+    )
+    per_source_rate: int = field(
+        default=0,
+        metadata=_help("New client connections of this service a minute from one source address; 0: any."),
     )
     links_per_client: int = field(
         default=4, metadata=_help("Backend connections that one client connection may have open at a time.")

@@ -13,7 +13,8 @@ class IWire(Interface):
     """All that session, relay and monitor know of a connection."""
 
     peer = Attribute("exproxy.model.Source: the address at the other end")
-    local = Attribute("exproxy.model.Destination: our address")
+    local = Attribute("exproxy.model.Destination: our address, or the one that a trusted proxy names")
+    via = Attribute("exproxy.model.Source or None: the trusted proxy that told of `peer` and `local`")
     tls = Attribute("exproxy.model.TLS or None")
     detachable = Attribute("bool: whether detach() would give the socket now")
 

@@ -14,11 +14,12 @@ from zope.interface import implementer
 
 from exproxy.access_log import AccessLog
 from exproxy.backend import Backend
-from exproxy.connect import connect
-from exproxy.interfaces import IBackend, IMarker, IPersistence, IService
+from exproxy.connect import connect, shown
+from exproxy.interfaces import IBackend, IMarker, IPersistence, IService, IWire
 from exproxy.locating import Locations
 from exproxy.model import Listening, TLSOptions
 from exproxy.pool import Pool
+from exproxy.rate import Rate
 from exproxy.relay import Poller, Sweep
 from exproxy.routes import Answer, Route
 from exproxy.settings import Limits, Networks, TcpOptions, Timeouts
@@ -58,6 +59,7 @@ class Port:
     backend_tls: TLSOptions | None = None
     routes: Mapping[str, Reach] = field(default_factory=dict)
     locations: Locations | None = None
+    backend_starttls: TLSOptions | None = None
 
     def reach(self, pool: Pool) -> Reach | None:
         """How a route's pool is reached; None for the service's own."""
@@ -123,10 +125,9 @@ class VirtualService:
     ) -> None:
         self.name, self.protocol = name, protocol
         self.siblings: Mapping[str, IService] = MappingProxyType(shared.services)
-        self.options = options
+        self.options, self.retries = options, retries
         self.timeouts, self.limits = timeouts, limits
         self.trusted_proxies, self.host_name = trusted_proxies, host_name
-        self.retries = retries
         self.server_tls, self.backend_tls = server_tls, backend_tls
         self.routes, self.answer, self.hsts = routes, answer, hsts
         self.reactor = self.clock = shared.reactor
@@ -143,6 +144,7 @@ class VirtualService:
         self._persistence: dict[str | None, IPersistence | None] = {None: persistence}
         self._persistence.update(strategies or {})
         self._sources: Counter[str] = Counter()
+        self._rate = Rate(limits.per_source_rate)
         self._client_tls: dict[tuple[TLSOptions, str], ClientTLS] = {}
         self._contexts: dict[TLSOptions, Any] = {}
         self._refused: Counter[str] = Counter()
@@ -160,6 +162,10 @@ class VirtualService:
     def port_tls(self, port: int) -> str:
         """See IService."""
         return self.ports[port].tls
+
+    def backend_starttls(self, port: int) -> TLSOptions | None:
+        """See IService."""
+        return self.ports[port].backend_starttls
 
     def listenings(self) -> tuple[Listening, ...]:
         """See IService."""
@@ -184,18 +190,22 @@ class VirtualService:
             raise KeyError(f"service {self.name} has no servers of its own")
         return pool
 
-    def admits(self, address: Any) -> bool:
-        """Whether a client from there may come in now."""
+    def objection(self, address: Any) -> str | None:
+        """Why a client from there may not come in now; None where it may, and is counted."""
         host, _ = plain(address)
         reason = self._objection(host)
-        if reason is None:
-            return True
+        if reason is not None:
+            self.refused(host, reason)
+        return reason
+
+    def refused(self, host: str, reason: str) -> None:
+        """Say that a client from there was not let in, unless the same was said often just now. There must
+        be few different reasons."""
         self._refused[reason] += 1
         now = self.clock.seconds()
         if self._refused[reason] <= REFUSAL_LINES or now >= self._quiet_until:
             self._quiet_until = now + 60.0
             self.log.warn("{service} refused {host}: {reason}", service=self.name, host=host, reason=reason)
-        return False
 
     def _objection(self, host: str) -> str | None:
         if self.draining:
@@ -206,6 +216,8 @@ class VirtualService:
             return f"limits.connections ({self.limits.connections}) reached"
         if self._sources[host] >= self.limits.per_source:
             return f"limits.per-source ({self.limits.per_source}) reached"
+        if not self._rate.admits(host, self.clock.seconds()):
+            return f"limits.per-source-rate ({self.limits.per_source_rate} a minute) reached"
         return None
 
     def opened(self, session: Session) -> None:
@@ -225,9 +237,9 @@ class VirtualService:
             for each in waiting:
                 each()
 
-    def connect(self, pool: Pool, backend: IBackend, port: int) -> Deferred[Wire]:
-        """A Deferred of a wire to that backend, its TLS handshake done where it speaks TLS."""
-        behind = self.ports[port]
+    def connect(self, pool: Pool, backend: IBackend, client: IWire) -> Deferred[Wire]:
+        """A Deferred of a wire to that backend for that client, its TLS handshake done where there is TLS."""
+        behind = self.ports[client.local.listening]
         reach = behind.reach(pool)
         way = behind if reach is None else reach
         options, locations = way.backend_tls, way.locations
@@ -241,6 +253,7 @@ class VirtualService:
                 tls=self.client_tls(options, backend.server) if options is not None else None,
                 handshake=self.timeouts.tls_handshake,
                 tcp=self._tcp,
+                **shown(backend.client_address, client.peer, client.local),
             )
 
         if locations is None:

@@ -59,6 +59,10 @@ class Wire(Protocol):
     peer = Source("", 0)
     local = Destination("", 0)
     tls: TLS | None = None
+    # Set before the connection is made where a trusted proxy told of the client: who did, and the port
+    # on which it came to us.
+    via: Source | None = None
+    listener = 0
 
     def __init__(self, made: Callable[[Wire], None]) -> None:
         self._made = made
@@ -187,7 +191,7 @@ class Wire(Protocol):
         """The transport is there."""
         transport: Any = self.transport
         self.peer = Source(*plain(transport.getPeer()))
-        self.local = Destination(*plain(transport.getHost()))
+        self.local = Destination(*plain(transport.getHost()), self.listener)
         if hasattr(transport, "setTcpNoDelay"):
             transport.setTcpNoDelay(True)
         if hasattr(transport, "bufferSize"):

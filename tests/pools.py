@@ -43,16 +43,17 @@ def backends(*servers: str, pool: str = "web", **settings: Any) -> list[Backend]
 
 @implementer(IPersistence, ILearner)
 class BySource:
-    """One key: the source's text. Learns a User as a key of its own, and knows it again."""
+    """One key: the source's text. Learns a User as a key of its own ``kind``, and knows it again."""
 
-    def __init__(self, lifetime: float | None = None) -> None:
+    def __init__(self, lifetime: float | None = None, kind: str = "user") -> None:
         self.lifetime = lifetime
+        self.kind = kind
         self.observed: list[Facts] = []
 
     def candidates(self, facts: Facts) -> tuple[Named | Key, ...]:
         """See IPersistence."""
         user = facts.get(User)
-        return (key(user.name, "user"), *self.remember(facts)) if user else self.remember(facts)
+        return (key(user.name, self.kind), *self.remember(facts)) if user else self.remember(facts)
 
     def remember(self, facts: Facts) -> tuple[Key, ...]:
         """See IPersistence."""
@@ -61,7 +62,7 @@ class BySource:
     def observe(self, facts: Facts, observation: object) -> tuple[Key, ...]:
         """See ILearner."""
         self.observed.append(facts)
-        return (key(observation.name, "user"),) if isinstance(observation, User) else ()
+        return (key(observation.name, self.kind),) if isinstance(observation, User) else ()
 
 
 @implementer(IPersistence)

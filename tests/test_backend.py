@@ -8,6 +8,7 @@ from zope.interface.verify import verifyObject
 from exproxy.backend import Backend, Lease
 from exproxy.health import Health
 from exproxy.interfaces import IBackend, ILease
+from exproxy.model import ClientAddress
 from tests.pools import BAD, GOOD, LEAVING, backends, key
 
 
@@ -90,7 +91,10 @@ class BackendTests(SynchronousTestCase):
         """A new configuration changes the settings, and neither counts nor health nor a known address."""
         backend = told(GOOD, BAD)
         Lease(backend, lambda lease: None)
-        backend.become(Backend("web/x", "a", None, 443, weight=7, limit=9, backup=True, health=Health(5, 6)))
+        new = Backend("web/x", "a", None, 443, weight=7, limit=9, backup=True, health=Health(5, 6))
+        new.client_address = ClientAddress("v2", transparent=True)
+        backend.become(new)
+        self.assertEqual(backend.client_address, new.client_address)
         self.assertEqual((backend.weight, backend.limit, backend.backup, backend.name), (7, 9, True, "web/x"))
         self.assertEqual((backend.host, backend.links, backend.state), ("127.0.0.11", 1, "UP 5/6"))
 

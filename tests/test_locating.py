@@ -23,10 +23,11 @@ from exproxy.errors import NoBackend
 from exproxy.health import Health
 from exproxy.interfaces import ILocating, ILocator
 from exproxy.locating import Locations
-from exproxy.model import Link, Persistence
+from exproxy.model import ClientAddress, Link, Persistence
 from exproxy.monitor import Monitor
 from exproxy.pool import Pool
 from exproxy.protocol import Protocol
+from exproxy.proxy_protocol import local
 from exproxy.scheduling import RoundRobin
 from exproxy.settings import HealthSettings
 from exproxy.store.memory import MemoryStore
@@ -196,6 +197,15 @@ class LocationsTests(LocatingTestCase):
         self.assertEqual(self.successResultOf(second), Pass(6001))
         self.assertEqual((self.backend.port, len(self.locations)), (6001, 0))
         self.assertEqual(self.said, ["rpc/ex1 is at port 6001 now"])
+
+    def test_introduced(self) -> None:
+        """A server that wants a PROXY header gets our own before the question, as its check does."""
+        self.backend.client_address = ClientAddress("v2")
+        self.locations.ask(self.backend)
+        asked = self.next()
+        asked.say(b"at 6001")
+        self.assertEqual(asked.transport.value(), local() + b"where")
+        self.assertEqual(self.backend.port, 6001)
 
     def test_asked_anew(self) -> None:
         """After the answer another question is asked; the same port is no news."""
@@ -438,6 +448,13 @@ class ConnectTests(LocatingTestCase):
         self.assertEqual([port for port, _ in self.attempts], [6001, 6002])
         self.attempts[1][1].callback("wire")
         self.assertEqual(self.successResultOf(connecting), "wire")
+
+    def test_ours(self) -> None:
+        """What never came to the server, such as an address that cannot be bound, asks it nothing."""
+        connecting = self.connect()
+        self.attempts[0][1].errback(ConnectFailed("L4CON", "bind", "no such address", ours=True))
+        self.assertTrue(self.failureResultOf(connecting, ConnectFailed).value.ours)
+        self.nothing()
 
     def test_not_known(self) -> None:
         """A client that comes before the first check has the port asked for, and is connected there."""

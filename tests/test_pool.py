@@ -329,9 +329,9 @@ class PersistenceTests(SynchronousTestCase):
         pool.learn(client("1"), User("ann"), "a", lease)
         return pool, lease
 
-    def found(self, name: str = "ann") -> str | None:
-        """Whom the table has for that person."""
-        claim = self.store.find("web", (key(name, "user"),))
+    def found(self, kind: str = "user") -> str | None:
+        """Whom the table has for ann."""
+        claim = self.store.find("web", (key("ann", kind),))
         return claim.server if claim is not None else None
 
     def test_learnt_of_a_server(self) -> None:
@@ -366,14 +366,24 @@ class PersistenceTests(SynchronousTestCase):
 
     def test_lifetimes_of_a_chain(self) -> None:
         """Of two persistences one behind the other each learns with its own time."""
-        short, long = Chain(BySource(5.0), BySource(50.0)), BySource(500.0)
-        _, lease = self.learnt(Chain(short, long))
-        self.assertEqual([each.lifetime for each in learners(Chain(short, long))], [5.0, 50.0, 500.0])
+        times = (5.0, 50.0, 500.0)
+        first, second, third = (BySource(time, f"{time:g}") for time in times)
+        chain = Chain(Chain(first, second), third)
+        self.assertEqual(tuple(each.lifetime for each in learners(chain)), times)
+        _, lease = self.learnt(chain)
         lease.release()
-        self.clock.advance(499)
-        self.assertEqual(self.found(), "a")
-        self.clock.advance(1)
-        self.assertIsNone(self.found())
+        for time in times:
+            self.clock.advance(time - self.clock.seconds() - 1)
+            self.assertEqual(self.found(f"{time:g}"), "a")
+            self.clock.advance(1)
+            self.assertIsNone(self.found(f"{time:g}"))
+
+    def test_a_user_is_not_moved(self) -> None:
+        """A person whose name comes after the choice stays bound as before; the disagreement is counted."""
+        pool, _ = self.learnt(BySource())
+        lease = Lease(pool.backends[1], pool.released)
+        pool.learn(client("2"), User("ann"), "b", lease)
+        self.assertEqual((self.found(), pool.disagreed), ("a", 1))
 
     def test_learnt_late(self) -> None:
         """With a store that answers late the link holds its key all the same, from the answer on."""

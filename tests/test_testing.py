@@ -407,7 +407,7 @@ class CheckProtocolTests(SynchronousTestCase):
             ({"name": "Not_Kebab"}, "kebab"),
             ({"summary": ""}, "summary"),
             ({"tls_modes": ()}, "tls_modes"),
-            ({"tls_modes": ("starttls",)}, "tls_modes"),
+            ({"tls_modes": ("ssl",)}, "tls_modes"),
             ({"default_ports": {993: "implicit"}}, "default_ports"),
             ({"gives": ("Source",)}, "gives"),
             ({"defaults": {1: 2}}, "defaults"),

@@ -16,9 +16,10 @@ from typing import TypeAlias
 
 from zope.interface import implementer
 
-from exproxy.actions import Action, Fail, Outcome, Pass, ToBackend
-from exproxy.events import Connected, Data, Eof, Event, Lost
+from exproxy.actions import Action, Fail, Outcome, Pass, StartTLS, ToBackend
+from exproxy.events import Connected, Data, Eof, Event, Lost, Secured
 from exproxy.interfaces import IConversation
+from exproxy.model import BACKEND
 
 # Reads what has come in since the last step. The count of bytes that answer this step (the next one
 # begins behind them), or the dialogue's end: Pass, Drain or Fail. None: more bytes are needed.
@@ -49,7 +50,14 @@ class Expect:
     at_end: Reading | None = None
 
 
-Step: TypeAlias = Send | Expect
+@dataclass(frozen=True, slots=True)
+class Secure:
+    """TLS from here on, the server having agreed to it; whatever it said beyond that is a failure."""
+
+    phase: str = "TLS handshake"
+
+
+Step: TypeAlias = Send | Expect | Secure
 
 
 @implementer(IConversation)
@@ -68,6 +76,8 @@ class Dialogue:
         self._received = b""
         self._ended = False
         self._over = False
+        self._upgrading = False
+        self._secured = False
 
     def handle(self, event: Event) -> Iterable[Action]:
         """See IConversation."""
@@ -77,6 +87,8 @@ class Dialogue:
             self._received += event.data
         elif isinstance(event, (Eof, Lost)):
             self._ended = True
+        elif isinstance(event, Secured):
+            self._secured = True
         elif not isinstance(event, Connected):
             return ()
         return self._advance()
@@ -87,6 +99,9 @@ class Dialogue:
             step = self._steps[0]
             if isinstance(step, Send):
                 actions.append(ToBackend(step.data))
+            elif isinstance(step, Secure):
+                if not self._secure(step, actions):
+                    return actions
             else:
                 self.phase = step.phase
                 outcome = self._read(step)
@@ -97,6 +112,21 @@ class Dialogue:
                 self._received = self._received[outcome:]
             del self._steps[0]
         return self._end(actions, Pass())
+
+    def _secure(self, step: Secure, actions: list[Action]) -> bool:
+        """Whether the handshake is done; it is begun where it was not."""
+        if self._secured:
+            self._secured = self._upgrading = False
+            return True
+        self.phase = step.phase
+        if self._ended:
+            self._end(actions, self._fail("the connection ended"))
+        elif not self._upgrading and self._received:
+            self._end(actions, self._fail("plain text behind the answer to STARTTLS"))
+        elif not self._upgrading:
+            self._upgrading = True
+            actions.append(StartTLS(BACKEND))
+        return False
 
     def _read(self, step: Expect) -> int | Outcome | None:
         verdict = step.read(self._received)
@@ -110,9 +140,10 @@ class Dialogue:
     def _fail(self, reason: str) -> Outcome:
         return Fail(f"{self._layer}RSP", self.phase, reason)
 
-    def _end(self, actions: list[Action], outcome: Outcome) -> Iterable[Action]:
+    def _end(self, actions: list[Action], outcome: Outcome) -> list[Action]:
         self._over = True
-        return [*actions, outcome]
+        actions.append(outcome)
+        return actions
 
 
 def seen(answer: bytes) -> str:

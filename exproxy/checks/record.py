@@ -16,11 +16,19 @@ from exproxy.plugins import NoOptions
 @implementer(ICheck)
 @dataclass(frozen=True)
 class Check:
-    """An ICheck: see there. ``conversation()`` makes a new one for each question."""
+    """An ICheck: see there. ``conversation()`` makes a new one for each question; ``upgrading()`` one that
+    asks for STARTTLS first, for backends that are reached so."""
 
     conversation: Callable[[], IConversation]
     tls: str = "backend"
     layer: str = "L7"
+    upgrading: Callable[[], IConversation] | None = None
+
+    def upgraded(self) -> Check:
+        """The same question behind STARTTLS, where it can be asked so."""
+        if self.upgrading is None:
+            return self
+        return Check(self.upgrading, "starttls", self.layer, self.upgrading)
 
     def dialogue(self) -> IConversation:
         """See ICheck."""

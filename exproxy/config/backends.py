@@ -34,8 +34,9 @@ def backend(document: Document, layers: Layers, lab: frozenset[Any]) -> BackendC
     if pins and "verify" not in tls:
         verify = "none"
     options = TLSOptions(verify, tls.get("server_name"), tls.get("legacy", False), pins)
-    port = layers.section("backend").get("port")
-    return BackendConfig(port, tls.get("mode", "follow"), options, bool(tls))
+    written = layers.section("backend")
+    mode, send_proxy = tls.get("mode", "follow"), written.get("send_proxy") or None
+    return BackendConfig(written.get("port"), mode, options, bool(tls), send_proxy)
 
 
 def _tls(layers: Layers) -> dict[str, Any]:
@@ -92,6 +93,11 @@ def agree(
     """Tell where the backend's TLS and that of the listening ports cannot both be. ``located``: the
     servers are asked for their ports."""
     mode, at = config.tls_mode, _where(layers, "mode")
+    if mode == "starttls" and addresses and not all("starttls" in one.modes for one in addresses):
+        document.error(
+            at, "starttls is a word of smtp, imap and pop; write mode: implicit for TLS from the first byte"
+        )
+        return
     for one in addresses:
         port, listening = one.listen.port, one.listen.tls
         if port == 0 and config.port is None and not located:

@@ -21,8 +21,14 @@ def fitting(
     context.document.error(
         stack.where("persistence"),
         f"persistence {persistence.name!r} needs {' and '.join(missing)}, which protocol "
-        f"{protocol.name!r} does not give; choose another, such as source-ip",
+        f"{protocol.name!r} does not give; {_advice(protocol)}",
     )
+
+
+def _advice(protocol: Selected[Any]) -> str:
+    """The protocol's own, where an option of it would help."""
+    advice = str(getattr(protocol.plugin, "advice", "") or "choose another, such as source-ip")
+    return advice.replace("%s", protocol.name)
 
 
 def health(context: Context, stack: Layers) -> None:

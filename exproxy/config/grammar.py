@@ -9,6 +9,7 @@ import ipaddress
 import re
 from typing import Any, Literal
 
+from exproxy.model import Version
 from exproxy.plugins import Choice as Choice
 from exproxy.plugins import choice as choice
 from exproxy.settings import WhenFull
@@ -96,6 +97,15 @@ def when_full(written: object) -> WhenFull:
     if words == ["wait"]:
         raise ValueError("says not how long; write wait 5s")
     raise ValueError(f"must be next, refuse or wait with a duration (wait 5s), not {written!r}")
+
+
+def send_proxy(written: object) -> Version | Literal[False]:
+    """``v1``, ``v2`` or false."""
+    if written is False:
+        return False
+    if written == "v1" or written == "v2":
+        return written
+    raise ValueError(f"must be v1, v2 or false, not {'true' if written is True else repr(written)}")
 
 
 def log_target(written: object) -> str | Literal[False]:

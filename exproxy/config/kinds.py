@@ -69,6 +69,11 @@ WhenFullValue: TypeAlias = Annotated[
     PlainValidator(grammar.when_full),
     WithJsonSchema({"type": "string", "pattern": rf"^(next|refuse|wait +{DURATION_PATTERN[1:-1]})$"}),
 ]
+SendProxy: TypeAlias = Annotated[
+    Literal["v1", "v2", False],
+    PlainValidator(grammar.send_proxy),
+    WithJsonSchema({"enum": ["v1", "v2", False]}),
+]
 LogTarget: TypeAlias = Annotated[
     Literal[False] | str,
     PlainValidator(grammar.log_target),

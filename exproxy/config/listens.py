@@ -9,7 +9,7 @@ from typing import Any
 from exproxy.config.document import Document
 from exproxy.config.errors import Where
 from exproxy.config.models import ListenSection
-from exproxy.config.resolved import Listen, TlsMode
+from exproxy.config.resolved import ENDS_TLS, Listen, TlsMode
 from exproxy.config.validation import hint, lacks
 
 EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104  # recognised, not bound
@@ -17,11 +17,13 @@ EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104  # recognised, not bound
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A listening address and the place in the file that asks for it; ``owner`` is for people."""
+    """A listening address and the place in the file that asks for it; ``owner`` is for people, ``modes``
+    are the TLS modes that its protocol knows."""
 
     listen: Listen
     where: Where
     owner: str
+    modes: tuple[str, ...] = ()
 
 
 def placed(
@@ -41,7 +43,7 @@ def placed(
         mode = _mode(document, section, at, protocol, certified)
         if mode is not None:
             listen = Listen(section.address or "", section.port, mode)
-            found.append(Placed(listen, at, ".".join(map(str, where))))
+            found.append(Placed(listen, at, ".".join(map(str, where)), tuple(protocol.tls_modes)))
     return found
 
 
@@ -54,13 +56,13 @@ def _mode(
     at = (*where, "tls")
     for mode in allowed:
         if section.tls == mode:
-            if mode == "implicit" and not certified:
+            if mode in ENDS_TLS and not certified:
                 document.error(
-                    at, "implicit means that exproxy ends TLS: add `certificate: FILE` to the service"
+                    at, f"{mode} means that exproxy ends TLS: add `certificate: FILE` to the service"
                 )
                 return None
             return mode
-    if section.tls in ("none", "implicit", "passthrough"):
+    if section.tls in ("none", *ENDS_TLS, "passthrough"):
         choice = " or ".join(allowed)
         document.error(at, f"protocol {protocol.name!r} cannot have tls {section.tls!r} here, only {choice}")
     else:

@@ -22,6 +22,7 @@ from exproxy.config.kinds import (
     Port,
     ProtocolChoice,
     SchedulingChoice,
+    SendProxy,
     Short,
     Single,
     TextList,
@@ -46,7 +47,11 @@ class ListenSection(Section):
     address: Annotated[str, AfterValidator(grammar.ip_address)] | None = None
     """The IP address; without one all of them, IPv4 and IPv6."""
     tls: str | None = None
-    """none: plain; implicit: exproxy ends TLS; passthrough: the client's TLS goes on to the server."""
+    """none: plain; implicit: exproxy ends TLS; starttls: it does where the client asks for it (smtp, imap,
+    pop); passthrough: the client's TLS goes on to the server."""
+    accept_proxy: bool | None = None
+    """Every connection begins with a PROXY protocol header, and comes from one of the `trusted-proxies`.
+    Default: the service's `accept-proxy`."""
 
 
 class CertificateSection(Section):
@@ -106,8 +111,9 @@ class TlsSection(Section):
 class BackendTlsSection(Section):
     """How to speak TLS with the servers."""
 
-    mode: Literal["implicit", "none", "passthrough"] | None = None
-    """implicit: TLS; none: plain; passthrough: the client's own. Default: as the listening port does."""
+    mode: Literal["implicit", "starttls", "none", "passthrough"] | None = None
+    """implicit: TLS; starttls: plain, then TLS, in smtp, imap and pop; none: plain; passthrough: the
+    client's own. Default: as the listening port does."""
     verify: Annotated[str, Field(min_length=1)] | None = None
     """system: by the system's authorities (default); none: not at all; or a PEM file of authorities."""
     server_name: Annotated[str, AfterValidator(grammar.host)] | None = None
@@ -151,13 +157,15 @@ class BackendSection(Section):
     """The servers' port. Default: the listening port."""
     tls: BackendTls | None = None
     """TLS to the servers: a mapping, true (implicit) or false (none)."""
+    send_proxy: SendProxy | None = None
+    """Tell the servers of the client in a PROXY protocol header, v1 or v2; false (default): do not."""
 
 
 class PoolSection(Section):
     """What a service and each of its routes may say of their servers."""
 
     backend: BackendSection | None = None
-    """How the servers are reached: port and TLS."""
+    """How the servers are reached: port, TLS, PROXY protocol."""
     persistence: PersistenceChoice | None = None
     """How a client gets the server it had before: name or {name: {options}}; with `group` in the options
     the memory is shared. Default none."""
@@ -196,6 +204,11 @@ class SettingsSection(PoolSection):
     """How much of anything is allowed."""
     tcp: TcpSection | None = None
     """Options of the TCP sockets."""
+    accept_proxy: bool | None = None
+    """Every connection begins with a PROXY protocol header, and comes from one of the `trusted-proxies`.
+    Default false."""
+    transparent: bool | None = None
+    """Connect to the servers from the client's own address, where the network routes back. Default false."""
     retries: Annotated[int, Field(ge=0, le=20)] | None = None
     """How many other servers are tried when one cannot be reached. Default 3."""
     name_ttl: Wait | None = None
@@ -208,7 +221,8 @@ class ServiceSection(SettingsSection, AnswerSection):
     protocol: ProtocolChoice | None = None
     """What is spoken: name or {name: {options}}."""
     listen: ListenList | None = None
-    """Where clients come in: a port, "address:port", {port, address, tls}, or a list of these."""
+    """Where clients come in: a port, "address:port", {port, address, tls, accept-proxy}, or a list of
+    these."""
     servers: TextList | None = None
     """The names of its servers. Default: all."""
     host_name: Annotated[str, AfterValidator(grammar.host)] | None = None

@@ -73,7 +73,13 @@ def _members(services: list[Service]) -> list[Member]:
 
 
 def _remembering(one: Service | RouteDraft) -> tuple[str, object]:
-    return (one.persistence.name, one.persistence.options) if one.persistence else ("", None)
+    if one.persistence is None:
+        return "", None
+    options = one.persistence.options
+    if getattr(options, "fallback", None) is not None:
+        # Whom the fallback is asked for is nobody that the persistence itself would recognise.
+        options = options.model_copy(update={"fallback": None})
+    return one.persistence.name, options
 
 
 def _admin(found: Draft) -> list[Placed]:
@@ -88,6 +94,8 @@ def _admin(found: Draft) -> list[Placed]:
         at = (*where, index)
         if one.tls not in (None, "none"):
             document.error((*at, "tls"), "the administration's address cannot have TLS yet")
+        if one.accept_proxy:
+            document.error((*at, "accept-proxy"), "the administration's address takes no PROXY protocol")
         if one.port is None:
             document.error(at, "'port' is missing")
         else:

@@ -12,14 +12,16 @@ from typing import Any, Literal, TypeAlias
 
 from exproxy.config.errors import Problem
 from exproxy.interfaces import ILocator
-from exproxy.model import ServerTLSOptions, TLSOptions
+from exproxy.model import ServerTLSOptions, TLSOptions, Version
 from exproxy.plugins import Selected
 from exproxy.routes import Answer, Route
 from exproxy.settings import HealthSettings, Limits, Networks, TcpOptions, Timeouts, WhenFull
 from exproxy.tls.guard import Policy
 from exproxy.tls.material import CertificateFiles as CertificateFiles
 
-TlsMode: TypeAlias = Literal["none", "implicit", "passthrough"]
+TlsMode: TypeAlias = Literal["none", "implicit", "starttls", "passthrough"]
+# exproxy shows a certificate of its own there: at once, or when the client asks for it.
+ENDS_TLS: tuple[TlsMode, ...] = ("implicit", "starttls")
 LogTarget: TypeAlias = Path | Literal["stdout"] | None
 
 
@@ -47,11 +49,13 @@ class GroupConfig:
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """An address to listen on. ``host`` "" is every address, IPv4 and IPv6; ``port`` 0 any free one."""
+    """An address to listen on. ``host`` "" is every address, IPv4 and IPv6; ``port`` 0 any free one.
+    ``accept_proxy``: connections begin with a PROXY protocol header."""
 
     host: str
     port: int
     tls: TlsMode = "none"
+    accept_proxy: bool = False
 
     @property
     def text(self) -> str:
@@ -64,21 +68,24 @@ class Listen:
 class BackendConfig:
     """How the servers are reached, as written.
 
-    ``port`` None is the listening port; ``tls_mode`` ``follow`` is TLS where the listening port ends
-    TLS, plain where it is plain. ``tls`` says how where TLS is spoken; ``tls_written`` whether
-    anybody wrote anything about it.
+    ``port`` None is the listening port; ``tls_mode`` ``follow`` is that of the listening port: TLS where
+    it ends TLS, STARTTLS where it offers that, plain where it is plain. ``tls`` says how where TLS is
+    spoken; ``tls_written`` whether anybody wrote anything about it. ``send_proxy``: the PROXY protocol
+    that tells of the client.
     """
 
     port: int | None = None
-    tls_mode: Literal["follow", "none", "implicit", "passthrough"] = "follow"
+    tls_mode: Literal["follow", "none", "implicit", "starttls", "passthrough"] = "follow"
     tls: TLSOptions = field(default_factory=TLSOptions)
     tls_written: bool = False
+    send_proxy: Version | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
     """What a listening port leads to on each server. ``port`` 0: it is learnt from the server. ``tls`` is
-    there for ``implicit`` only; ``passthrough``: the servers speak TLS with the clients themselves."""
+    there for ``implicit`` and ``starttls``; ``passthrough``: the servers speak TLS with the clients
+    themselves."""
 
     port: int
     tls_mode: TlsMode
@@ -106,6 +113,8 @@ class Reaching:
     when_full: WhenFull
     on_down: Literal["keep", "cut"]
     locator: ILocator | None
+    # Connect from the client's own address.
+    transparent: bool
 
     def target(self, listen: Listen) -> Target:
         """Where clients of that listening port go: the port and TLS of its pool."""
@@ -114,7 +123,7 @@ class Reaching:
         if self.locator is not None:
             port = 0
         mode: TlsMode = listen.tls if backend.tls_mode == "follow" else backend.tls_mode
-        return Target(port, mode, backend.tls if mode == "implicit" else None)
+        return Target(port, mode, backend.tls if mode in ENDS_TLS else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +145,7 @@ class RouteConfig(Reaching):
     when_full: WhenFull
     on_down: Literal["keep", "cut"]
     locator: ILocator | None = None
+    transparent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +183,7 @@ class ServiceConfig(Reaching):
     hsts: bytes | None = None
     extended_protection: Policy = "off"
     locator: ILocator | None = None
+    transparent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

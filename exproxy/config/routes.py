@@ -165,6 +165,7 @@ def route(one: RouteDraft, protocol: Selected[Any]) -> RouteConfig:
         when_full=full or WhenFull(),
         on_down=down or "keep",
         locator=locator(protocol, one.backend),
+        transparent=bool(stack.pick("transparent")),
     )
 
 

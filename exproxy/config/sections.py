@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, cast
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
@@ -72,7 +72,8 @@ def limits_section(name: str, only: Collection[str]) -> type[Section]:
     return _section(name, Limits, "How much of some things is allowed.", {}, Size, only)
 
 
-_COUNTS = dict.fromkeys(("connections", "per_source", "links_per_client"), Count)
+_COUNTS: dict[str, Any] = dict.fromkeys(("connections", "per_source", "links_per_client"), Count)
+_COUNTS["per_source_rate"] = Annotated[int, Field(ge=0)]
 _ROUNDS = dict.fromkeys(("rise", "fall"), Count)
 
 if TYPE_CHECKING:

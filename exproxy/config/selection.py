@@ -111,7 +111,10 @@ class Selection:
 
 def lacking(persistence: Selected[Any], protocol: Selected[Any]) -> tuple[str, ...]:
     """The names of the facts that the persistence needs and the protocol does not give."""
-    given = (Source, Destination, *protocol.plugin.gives)
+    # Some protocols know more of their clients with some options than with others.
+    depends = getattr(protocol.plugin, "given", None)
+    facts = depends(protocol.options) if depends is not None else protocol.plugin.gives
+    given = (Source, Destination, *facts)
     fallback = getattr(persistence.options, "fallback", None)
     further = lacking(fallback, protocol) if isinstance(fallback, Selected) else ()
     own = tuple(fact.__name__ for fact in persistence.plugin.needs if fact not in given)

@@ -9,13 +9,14 @@ from exproxy.config import membership
 from exproxy.config.answers import answer
 from exproxy.config.backends import agree, backend, locator
 from exproxy.config.certificates import certificates
+from exproxy.config.client_address import proxied
 from exproxy.config.context import Context
 from exproxy.config.errors import Where
 from exproxy.config.fitting import fitting, health
 from exproxy.config.layers import Layers, layers
 from exproxy.config.listens import Placed, placed
 from exproxy.config.models import ServiceSection
-from exproxy.config.resolved import BackendConfig, CertificateFiles, ServiceConfig
+from exproxy.config.resolved import ENDS_TLS, BackendConfig, CertificateFiles, ServiceConfig
 from exproxy.config.routes import RouteDraft, route, routes
 from exproxy.config.tls import FrontTls, front_tls, protects
 from exproxy.config.validation import lacks
@@ -74,6 +75,7 @@ def service(context: Context, name: str, section: ServiceSection) -> Service:
     if protocol is not None:
         written = bool(stack.pick("certificate"))
         addresses = placed(document, section.listen or (), (*where, "listen"), protocol.plugin, written)
+        addresses = proxied(document, stack, section, _proxies(context, section), addresses)
         fitting(context, stack, persistence, protocol)
     config = backend(document, stack, context.made_by_lab)
     said = answer(document, section, where)
@@ -116,7 +118,7 @@ def _needed(context: Context, section: ServiceSection, where: Where) -> None:
 
 
 def _certificate_used(context: Context, stack: Layers, addresses: list[Placed]) -> None:
-    ends_tls = any(one.listen.tls == "implicit" for one in addresses)
+    ends_tls = any(one.listen.tls in ENDS_TLS for one in addresses)
     if addresses and stack.said_by_service("certificate") and not ends_tls:
         where = stack.where("certificate")
         context.document.warn(where, "is not used: no listening port of this service ends TLS", at_key=True)
@@ -127,7 +129,6 @@ def finished(context: Context, one: Service) -> ServiceConfig:
     stack, section, file = one.layers, one.section, context.draft.file
     if one.protocol is None or one.persistence is None or one.scheduling is None or one.check is None:
         raise ValueError(f"service {one.name!r} has errors that nobody told of")
-    proxies = section.trusted_proxies if section.trusted_proxies is not None else file.trusted_proxies
     return ServiceConfig(
         name=one.name,
         protocol=one.protocol,
@@ -151,14 +152,20 @@ def finished(context: Context, one: Service) -> ServiceConfig:
         on_down=_or(stack.pick("on_down"), "keep"),
         allow=_networks(stack.pick("allow")),
         deny=_networks(stack.pick("deny")),
-        trusted_proxies=Networks.parse(proxies or ()),
+        trusted_proxies=Networks.parse(_proxies(context, section)),
         host_name=section.host_name or file.host_name or context.host_name,
         retries=_or(stack.pick("retries"), RETRIES),
         name_ttl=_or(stack.pick("name_ttl"), NAME_TTL),
         answer=one.answer,
         routes=tuple(route(each, one.protocol) for each in one.routes),
         locator=locator(one.protocol, one.backend),
+        transparent=bool(stack.pick("transparent")),
     )
+
+
+def _proxies(context: Context, section: ServiceSection) -> list[str]:
+    written = section.trusted_proxies
+    return (context.draft.file.trusted_proxies if written is None else written) or []
 
 
 def _or(value: Any, default: Any) -> Any:

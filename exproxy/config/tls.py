@@ -11,7 +11,7 @@ from exproxy.config.errors import Where
 from exproxy.config.layers import Layers
 from exproxy.config.listens import Placed
 from exproxy.config.models import ClientCertificatesSection, HstsSection
-from exproxy.config.resolved import BackendConfig
+from exproxy.config.resolved import ENDS_TLS, BackendConfig
 from exproxy.config.validation import lacks
 from exproxy.model import ServerTLSOptions
 from exproxy.tls.guard import Policy
@@ -40,7 +40,7 @@ def front_tls(document: Document, layers: Layers, addresses: Sequence[Placed]) -
     )
     hsts = section.get("hsts")
     value = _hsts(document, hsts, (*at, "hsts")) if hsts is not None else None
-    if not any(one.listen.tls == "implicit" for one in addresses):
+    if not any(one.listen.tls in ENDS_TLS for one in addresses):
         # RFC 6797 7.2: never in plain text.
         value = None
     _used(document, layers, addresses)
@@ -55,7 +55,7 @@ def protects(
     addresses: Sequence[Placed],
 ) -> None:
     """Tell of servers that are reached without TLS while they are to have Extended Protection."""
-    ended = [one.listen.port for one in addresses if one.listen.tls == "implicit"]
+    ended = [one.listen.port for one in addresses if one.listen.tls in ENDS_TLS]
     if policy != "require" or not ended or all(one.tls_mode != "none" for one in backends):
         return
     document.error(
@@ -96,6 +96,6 @@ def _hsts(document: Document, section: HstsSection, where: Where) -> bytes | Non
 
 def _used(document: Document, layers: Layers, addresses: Sequence[Placed]) -> None:
     own = getattr(layers.layers[-1].settings, "tls", None)
-    if own is not None and addresses and not any(one.listen.tls == "implicit" for one in addresses):
+    if own is not None and addresses and not any(one.listen.tls in ENDS_TLS for one in addresses):
         where = (*layers.layers[-1].where, "tls")
         document.warn(where, "is not used: no listening port of this service ends TLS", at_key=True)

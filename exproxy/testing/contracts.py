@@ -89,7 +89,9 @@ def _check_named(plugin: Any) -> None:
 
 def _check_ports(plugin: IProtocolPlugin) -> None:
     modes = plugin.tls_modes
-    _require(bool(modes) and set(modes) <= {"none", "implicit", "passthrough"}, f"tls_modes: {modes!r}")
+    _require(
+        bool(modes) and set(modes) <= {"none", "implicit", "starttls", "passthrough"}, f"tls_modes: {modes!r}"
+    )
     for port, mode in plugin.default_ports.items():
         _require(mode in modes, f"default_ports: {port} is {mode!r}, which tls_modes lacks")
     _require(all(isinstance(kind, type) for kind in plugin.gives), "gives: not all of them are types")

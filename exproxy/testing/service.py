@@ -9,7 +9,7 @@ from typing import Any
 from zope.interface import implementer
 
 from exproxy.interfaces import IMarker, IService
-from exproxy.model import Listening
+from exproxy.model import Listening, TLSOptions
 from exproxy.routes import Answer, Route
 from exproxy.settings import Limits, Networks, Timeouts
 
@@ -37,6 +37,7 @@ class FakeService:
     hsts: bytes | None = None
     listens: tuple[Listening, ...] = ()
     siblings: dict[str, IService] = field(default_factory=dict, repr=False, compare=False)
+    starttls: TLSOptions | None = None
 
     def __post_init__(self) -> None:
         self.siblings.setdefault(self.name, self)
@@ -48,6 +49,10 @@ class FakeService:
     def port_tls(self, port: int) -> str:
         """See IService."""
         return self.tls.get(port, "none")
+
+    def backend_starttls(self, port: int) -> TLSOptions | None:
+        """See IService."""
+        return self.starttls
 
     def listenings(self) -> tuple[Listening, ...]:
         """See IService."""
@@ -71,11 +76,13 @@ def service(
     protocol: str = "test",
     listens: tuple[Listening, ...] = (),
     siblings: Iterable[IService] = (),
+    starttls: TLSOptions | None = None,
 ) -> FakeService:
     """An IService with the settings that a configuration would give where it is silent.
 
     ``options``: an instance of the protocol plugin's options model. ``listens``: what listenings()
-    gives; ``siblings``: the other services of its process.
+    gives; ``siblings``: the other services of its process; ``starttls``: what backend_starttls() gives
+    for every port.
     """
     return FakeService(
         name=name,
@@ -93,4 +100,5 @@ def service(
         protocol=protocol,
         listens=listens,
         siblings={each.name: each for each in siblings},
+        starttls=starttls,
     )

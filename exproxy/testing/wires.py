@@ -24,6 +24,7 @@ class FakeWire:
     ) -> None:
         self.peer = peer or Source("192.0.2.1", 40000)
         self.local = local or Destination("203.0.113.1", 25)
+        self.via: Source | None = None
         self.tls = tls
         self.written = b""
         self.state = "open"

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from exproxy.interfaces import IService
-from exproxy.model import TLS, Facts, Source
+from exproxy.model import TLS, Facts, Source, User
 from exproxy.settings import Networks
 from protocols.http.client_certificate import certificate_fields
+from protocols.http.credentials import basic_user
 from protocols.http.edits import Origin
 from protocols.http.head import RequestHead
 
@@ -46,9 +47,10 @@ class Peer:
 
     def facts(self, head: RequestHead) -> Facts:
         """What is known when a backend has to be chosen for this request."""
+        user = basic_user(head)
+        told: list[object] = [head] if user is None else [head, User(user)]
         if not self.origin.trusted:
-            return self._facts.plus(head)
-        told: list[object] = [head]
+            return self._facts.plus(*told)
         host = last_untrusted(head.values(b"x-forwarded-for"), self._networks)
         if host is not None:
             told.append(Source(host))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from zope.interface import implementer
 
 from exproxy.interfaces import IConversation, IProtocolFactory, IProtocolPlugin, IService
-from exproxy.model import TLS, Together
+from exproxy.model import TLS, Together, User
 from exproxy.protocol import Protocol
 from protocols.http.conversation import Conversation
 from protocols.http.head import RequestHead
@@ -46,7 +46,7 @@ http = HTTP(
     conversation=_conversation,
     default_ports={80: "none"},
     tls_modes=("none",),
-    gives=(RequestHead, Scheme, Together),
+    gives=(RequestHead, Scheme, Together, User),
     options=HttpOptions,
     defaults={"check": "http"},
 )
@@ -58,7 +58,7 @@ https = HTTP(
     conversation=_conversation,
     default_ports={443: "implicit"},
     tls_modes=("implicit",),
-    gives=(RequestHead, Scheme, TLS, Together),
+    gives=(RequestHead, Scheme, TLS, Together, User),
     options=HttpOptions,
     defaults={"check": "http", "extended-protection": "warn"},
     alpn=(b"http/1.1",),

@@ -6,7 +6,7 @@ kindly) is as good as one that does not answer at all: the next one is tried.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from zope.interface import implementer
 
@@ -15,6 +15,7 @@ from exproxy.checks.dialogue import seen
 from exproxy.events import Began, Connected, Data, Deadline, Eof, Event, Lost, Unavailable
 from exproxy.interfaces import IConversation, IService
 from exproxy.model import BACKEND, CLIENT, Destination, Facts
+from protocols.mail.options import reads
 from protocols.plain import Plain
 
 DEADLINE = "greeting"
@@ -57,7 +58,7 @@ class ServerFirst:
         return (Pick(event.facts),)
 
     def _unreadable(self, facts: Facts) -> bool:
-        return self.service.port_tls(facts[Destination].port) == "passthrough"
+        return self.service.port_tls(facts[Destination].listening) == "passthrough"
 
     def _picking(self, event: Event) -> Iterable[Action]:
         if isinstance(event, Connected):
@@ -98,3 +99,35 @@ class ServerFirst:
 
     def _relaying(self, event: Event) -> Iterable[Action]:
         return ()
+
+
+@implementer(IConversation)
+class _Choosing:
+    """Whether the dialogue is read depends on the port, which is known when the client is there."""
+
+    def __init__(
+        self,
+        service: IService,
+        path: Callable[[IService], IConversation],
+        relayed: Callable[[IService], IConversation],
+    ) -> None:
+        self._service = service
+        self._path = path
+        self._relayed = relayed
+        self._chosen: IConversation | None = None
+
+    def handle(self, event: Event) -> Iterable[Action]:
+        """See IConversation."""
+        if isinstance(event, Began):
+            make = self._path if reads(self._service, event.facts[Destination].listening) else self._relayed
+            self._chosen = make(self._service)
+        return () if self._chosen is None else self._chosen.handle(event)
+
+
+def of_client(
+    service: IService,
+    path: Callable[[IService], IConversation],
+    relayed: Callable[[IService], IConversation],
+) -> IConversation:
+    """The conversation of one client: ``path`` where the dialogue is to be read, else ``relayed``."""
+    return _Choosing(service, path, relayed)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from exproxy.protocol import Protocol
-from protocols.mail.greeting import ServerFirst
+from exproxy.interfaces import IConversation, IService
+from exproxy.model import User
+from protocols.mail.greeting import ServerFirst, of_client
+from protocols.mail.imap_alone import Imap as InPath
+from protocols.mail.options import ImapOptions, MailProtocol
 
 
 class Imap(ServerFirst):
@@ -21,13 +24,28 @@ class Imap(ServerFirst):
         return b"* BYE [UNAVAILABLE] %b Service not available, try again later\r\n" % name
 
 
-plugin = Protocol(
+def conversation(service: IService) -> IConversation:
+    """Of one client: in the path, or relayed after the greeting."""
+    return of_client(service, InPath, Imap)
+
+
+def busy(service: IService) -> bytes:
+    """What a client hears that comes too often."""
+    name: str = service.host_name
+    return b"* BYE [LIMIT] %b Too many connections from your address\r\n" % name.encode("ascii", "replace")
+
+
+plugin = MailProtocol(
     name="imap",
-    summary="IMAP: relayed after a good greeting, refused with * BYE",
-    conversation=Imap,
+    summary="IMAP: greeted, STARTTLS on either side, drained between commands; refused with * BYE",
+    conversation=conversation,
     default_ports={143: "none", 993: "implicit"},
-    tls_modes=("none", "implicit", "passthrough"),
+    tls_modes=("none", "implicit", "starttls", "passthrough"),
+    gives=(User,),
     # A server ends an inactive connection after 30 minutes at the earliest (RFC 9051 5.4), and should be
     # the one to do it; a client in IDLE speaks every 29.
     defaults={"check": "imap", "timeouts": {"idle": "31m"}},
+    options=ImapOptions,
+    busy=busy,
+    alpn=(b"imap",),
 )

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from exproxy.protocol import Protocol
-from protocols.mail.greeting import ServerFirst
+from exproxy.interfaces import IConversation, IService
+from exproxy.model import User
+from protocols.mail.greeting import ServerFirst, of_client
+from protocols.mail.options import MailProtocol, PopOptions
+from protocols.mail.pop_alone import Pop as InPath
 
 
 class Pop(ServerFirst):
@@ -21,12 +24,27 @@ class Pop(ServerFirst):
         return b"-ERR [SYS/TEMP] %b Service not available, try again later\r\n" % name
 
 
-plugin = Protocol(
+def conversation(service: IService) -> IConversation:
+    """Of one client: in the path, or relayed after the greeting."""
+    return of_client(service, InPath, Pop)
+
+
+def busy(service: IService) -> bytes:
+    """What a client hears that comes too often."""
+    name: str = service.host_name
+    return b"-ERR [SYS/TEMP] %b Too many connections from your address\r\n" % name.encode("ascii", "replace")
+
+
+plugin = MailProtocol(
     name="pop",
-    summary="POP3: relayed after a good greeting, refused with -ERR",
-    conversation=Pop,
+    summary="POP3: greeted, STLS on either side, drained between commands; refused with -ERR",
+    conversation=conversation,
     default_ports={110: "none", 995: "implicit"},
-    tls_modes=("none", "implicit", "passthrough"),
+    tls_modes=("none", "implicit", "starttls", "passthrough"),
+    gives=(User,),
     # Longer than any server's own autologout timer (RFC 1939 3 asks for 10 minutes at least).
     defaults={"check": "pop", "timeouts": {"idle": "1h"}},
+    options=PopOptions,
+    busy=busy,
+    alpn=(b"pop3",),
 )

@@ -1,10 +1,15 @@
-"""Check ``pop``: a greeting ``+OK``, an answer to CAPA (RFC 2449 5; older servers say -ERR), and QUIT."""
+"""Check ``pop``: a greeting ``+OK``, an answer to CAPA (RFC 2449 5; older servers say -ERR), and QUIT.
+
+With STLS where STARTTLS is asked for, and a login by a test account.
+"""
 
 from __future__ import annotations
 
 from exproxy.actions import Fail, Outcome
-from exproxy.checks.dialogue import Dialogue, Expect, Send, seen
-from exproxy.checks.record import Check, CheckPlugin
+from exproxy.checks.dialogue import Dialogue, Expect, Reading, Secure, Send, Step, seen
+from exproxy.checks.record import CheckPlugin
+from exproxy.interfaces import ICheck
+from protocols.mail.check_options import MailCheckOptions, checking
 
 
 def greeting(data: bytes) -> int | Outcome | None:
@@ -36,14 +41,37 @@ def capabilities(data: bytes) -> int | Outcome | None:
     return None
 
 
-def dialogue() -> Dialogue:
-    """One question."""
-    return Dialogue(
-        Expect("greeting", greeting),
-        Send(b"CAPA\r\n"),
-        Expect("CAPA", capabilities),
-        Send(b"QUIT\r\n"),
-    )
+def good(phase: str) -> Reading:
+    """A reading of one line that is to be ``+OK``."""
+
+    def read(data: bytes) -> int | Outcome | None:
+        line, end, _ = data.partition(b"\n")
+        if not end:
+            return None
+        return len(line) + 1 if line.split()[:1] == [b"+OK"] else Fail("L7STS", phase, seen(line))
+
+    return read
 
 
-plugin = CheckPlugin(name="pop", summary="POP3: +OK, CAPA is answered", make=lambda options: Check(dialogue))
+def check(options: MailCheckOptions) -> ICheck:
+    """The check of one pool."""
+
+    def dialogue(starttls: bool) -> Dialogue:
+        steps: list[Step] = [Expect("greeting", greeting)]
+        if starttls:
+            steps += [Send(b"STLS\r\n"), Expect("STLS", good("STLS")), Secure()]
+        steps += [Send(b"CAPA\r\n"), Expect("CAPA", capabilities)]
+        if options.login is not None:
+            for word, value in zip((b"USER", b"PASS"), options.login, strict=True):
+                steps += [Send(b"%b %b\r\n" % (word, value)), Expect("login", good("login"))]
+        return Dialogue(*steps, Send(b"QUIT\r\n"))
+
+    return checking(options, dialogue)
+
+
+plugin = CheckPlugin(
+    name="pop",
+    summary="POP3: +OK, CAPA is answered; a login where there is an account",
+    make=check,
+    options=MailCheckOptions,
+)

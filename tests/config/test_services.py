@@ -275,7 +275,7 @@ class BackendTests(ReadingTestCase):
             ),
             (
                 "{protocol: imap, listen: 143, backend: {tls: {mode: starttls}}}",
-                "must be 'implicit', 'none' or",
+                "backend.tls.mode: starttls is a word of smtp, imap and pop",
             ),
         ):
             found = self.wrong(text)

@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from exproxy.actions import ToBackend, ToClient
 from exproxy.interfaces import IProtocolPlugin
+from exproxy.model import Destination, Facts, Source
 from exproxy.plugins import find
 from exproxy.testing import check_protocol_plugin, every_split, facts
 from protocols.msrpc.associations import Associations
@@ -119,6 +120,13 @@ class MapTests(SynchronousTestCase):
         here = Talk(mapper(), kind=Epm, known=known).bound()
         here.asks(samples.SAMR_CALL)
         self.assertEqual(places(here.got(samples.SAMR_ANSWER)), [(6100, "0.0.0.0")])
+
+    def test_behind_a_proxy(self) -> None:
+        """Where a PROXY header says which address the client reached, that is the one given out."""
+        reached = Destination("198.51.100.1", 135, 1135)
+        here = Talk(mapper(), kind=Epm, known=Facts(Source("192.0.2.1", 40000), reached)).bound()
+        here.asks(samples.SAMR_CALL)
+        self.assertEqual(places(here.got(samples.SAMR_ANSWER)), [(6100, "198.51.100.1")])
 
     def test_others(self) -> None:
         """What is not here passes as it was, or is hidden."""

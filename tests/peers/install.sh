@@ -61,7 +61,7 @@ if [ -d /run/systemd/system ]; then
             krb5-kdc) units="krb5-kdc.service" ;;
             krb5-admin-server) units="krb5-admin-server.service" ;;
             samba) units="smbd.service nmbd.service samba-ad-dc.service" ;;
-            postfix | haproxy | winbind) units="$name.service" ;;
+            postfix | haproxy | winbind | nftables) units="$name.service" ;;
             *) continue ;;
         esac
         for unit in $units; do systemctl disable --quiet "$unit" 2>/dev/null || true; done

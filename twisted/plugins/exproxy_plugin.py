@@ -35,6 +35,7 @@ cookie = Lazy(IPersistencePlugin, "cookie", "protocols.http.cookie:plugin")
 server_cookie = Lazy(IPersistencePlugin, "server-cookie", "protocols.http.server_cookie:plugin")
 header = Lazy(IPersistencePlugin, "header", "protocols.http.header:plugin")
 rpc_association = Lazy(IPersistencePlugin, "rpc-association", "protocols.msrpc.association:plugin")
+user = Lazy(IPersistencePlugin, "user", "protocols.user:plugin")
 tls_session = Lazy(IPersistencePlugin, "tls-session", "protocols.tls_session:plugin")
 
 round_robin = Lazy(ISchedulingPlugin, "round-robin", "exproxy.scheduling:round_robin")

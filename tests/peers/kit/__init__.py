@@ -2,6 +2,7 @@
 
 A test class names what it needs and finds it running; see `case.PeerCase`. The pieces:
 
+cable.py     an Ethernet cable between two namespaces
 netns.py     a namespace without a name: it goes with its last user, even when the tests are killed
 guardian.py  what clears away where the tests were killed
 process.py   a program in a session of its own: start, stop, kill -9, freeze, thaw, always reaped

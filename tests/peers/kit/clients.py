@@ -9,9 +9,33 @@ from typing import Any
 from .interfaces import SAMR, Interface
 from .netns import Done, Namespace
 from .samba import ADMINISTRATOR, REALM, WORKGROUP
-from .server import PASSWORD
+from .server import PASSWORD, PUBLIC
 
 _LIMIT = 10.0
+# A certificate that stands in the file itself is trusted, whatever the host is called.
+_MBSYNC = """\
+IMAPStore far
+Host {address}
+Port {port}
+User {user}
+Pass {password}
+AuthMechs LOGIN
+SSLType {tls}
+SystemCertificates no
+CertificateFile {certificate}
+PipelineDepth 1
+
+MaildirStore near
+Path {box}/
+Inbox {box}/INBOX
+
+Channel mail
+Far :far:
+Near :near:
+Create Near
+Sync Pull
+SyncState *
+"""
 
 
 class Clients:
@@ -42,6 +66,48 @@ class Clients:
         """Deliver a mail with swaks (its default text, unless the arguments say another)."""
         where = ["--server", address, "--port", str(port), "--timeout", f"{limit:.0f}s"]
         return self._namespace.run(["swaks", *where, *arguments], timeout=limit + 5)
+
+    def smtp_source(self, address: str, port: int, *arguments: str, limit: float = 60.0) -> Done:
+        """Deliver many mails with Postfix's own load generator; it fails at the first answer that is not
+        the one it hoped for."""
+        return self._namespace.run(["smtp-source", *arguments, f"{address}:{port}"], timeout=limit)
+
+    def mbsync(
+        self, address: str, port: int, user: str, certificate: Path, box: Path, *, tls: str = "STARTTLS",
+        limit: float = 60.0,
+    ) -> Done:  # fmt: skip
+        """Pull a user's INBOX into the Maildir `box` with mbsync, command by command; `tls`: STARTTLS or
+        IMAPS, where the server shows `certificate`."""
+        configuration = self._folder / f"mbsync-{box.name}"
+        configuration.write_text(
+            _MBSYNC.format(
+                address=address,
+                port=port,
+                user=user,
+                password=PASSWORD,
+                tls=tls,
+                certificate=certificate,
+                box=box,
+            )
+        )
+        argv = ["mbsync", "--config", str(configuration), "--all"]
+        return self._namespace.run(argv, timeout=limit, extra={"HOME": str(self._folder)})
+
+    def fetchmail(
+        self, address: str, port: int, user: str, box: Path, *arguments: str, limit: float = _LIMIT
+    ) -> Done:
+        """Fetch and keep a user's mail by POP3 with fetchmail into the file `box`; `arguments`: how TLS
+        begins. The certificate is verified; exit code 1 where there is no mail."""
+        configuration = self._folder / f"fetchmail-{box.name}"
+        configuration.write_text(
+            f"poll {address} service {port} protocol POP3 no envelope\n"
+            f'  user "{user}" password "{PASSWORD}" fetchall keep mda "cat >>{box}"\n'
+        )
+        configuration.chmod(0o600)
+        options = ["--fetchmailrc", str(configuration), "--nosyslog", "--idfile", f"{configuration}.ids"]
+        options += ["--pidfile", f"{configuration}.pid", "--sslcertck", "--sslcertfile", str(self._ca)]
+        argv = ["fetchmail", "-v", *options, "--sslcommonname", PUBLIC, *arguments]
+        return self._namespace.run(argv, timeout=limit, extra={"HOME": str(self._folder)})
 
     def rpcclient(
         self,

@@ -1,4 +1,5 @@
-"""Dovecot: IMAP at 143 and 993, POP3 at 110 and 995."""
+"""Dovecot: IMAP at 143 and 993, POP3 at 110 and 995; the same behind the PROXY protocol at 1143, 1993, 1110
+and 1995."""
 
 from __future__ import annotations
 
@@ -31,6 +32,7 @@ ssl_cert = <{pem}
 ssl_key = <{pem}
 ssl_min_protocol = TLSv1.2
 login_trusted_networks = 127.0.0.0/8
+haproxy_trusted_networks = 127.0.0.0/8
 passdb {{
   driver = passwd-file
   args = scheme=plain username_format=%n {folder}/users
@@ -48,6 +50,15 @@ service imap-login {{
     port = 993
     ssl = yes
   }}
+  inet_listener imap_proxy {{
+    port = 1143
+    haproxy = yes
+  }}
+  inet_listener imaps_proxy {{
+    port = 1993
+    ssl = yes
+    haproxy = yes
+  }}
 }}
 service pop3-login {{
   process_limit = 1000
@@ -57,6 +68,25 @@ service pop3-login {{
   inet_listener pop3s {{
     port = 995
     ssl = yes
+  }}
+  inet_listener pop3_proxy {{
+    port = 1110
+    haproxy = yes
+  }}
+  inet_listener pop3s_proxy {{
+    port = 1995
+    ssl = yes
+    haproxy = yes
+  }}
+}}
+service auth {{
+  unix_listener smtp-auth {{
+    mode = 0666
+  }}
+}}
+service anvil {{
+  unix_listener anvil-auth-penalty {{
+    mode = 0
   }}
 }}
 service stats {{
@@ -69,7 +99,7 @@ class Dovecot(Server):
     """Its greeting names it: `* OK [...] ex1.ex.test ready`. All instances show the same mailboxes."""
 
     kind = "dovecot"
-    ports = (110, 143, 993, 995)
+    ports = (110, 143, 993, 995, 1110, 1143, 1993, 1995)
 
     def __init__(self, place: Place) -> None:
         """Write its configuration."""

@@ -1,4 +1,4 @@
-"""HAProxy, in front of exproxy or behind it: HTTP only, one frontend, one backend."""
+"""HAProxy, in front of exproxy or behind it: one frontend, one backend."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ _CONFIGURATION = """\
 global
   ssl-server-verify none
 defaults
-  mode http
-  option forwardfor
+  mode {mode}
   timeout connect 5s
   timeout client 60s
   timeout server 60s
   timeout http-keep-alive 60s
 frontend web
-  bind {address}:{port}
+  bind {address}:{port} {bind}
   default_backend servers
 backend servers
 {servers}
@@ -27,13 +26,18 @@ backend servers
 
 
 class Haproxy(Process):
-    """Listens at ``at`` without TLS; it says in X-Forwarded-For who asks. Ended with the site."""
+    """Listens at ``at`` without TLS; of HTTP it says in X-Forwarded-For who asks. Ended with the site."""
 
-    def __init__(self, site: Site, at: Endpoint, servers: Iterable[str]) -> None:
-        """``servers``: lines of its backend, for example ``server a 127.0.0.1:80``."""
+    def __init__(
+        self, site: Site, at: Endpoint, servers: Iterable[str], *, mode: str = "http", bind: str = ""
+    ) -> None:
+        """``servers``: lines of its backend, for example ``server a 127.0.0.1:80``; ``mode``: http or tcp;
+        ``bind``: more words of its ``bind`` line."""
         folder = site.new_folder("haproxy")
         path = folder / "haproxy.cfg"
         super().__init__(site.namespace, "haproxy", ["haproxy", "-db", "-f", str(path)], folder, [at])
+        if mode == "http":
+            mode += "\n  option forwardfor"
         lines = "\n".join(f"  {line}" for line in servers)
-        path.write_text(_CONFIGURATION.format(address=at[0], port=at[1], servers=lines))
+        path.write_text(_CONFIGURATION.format(address=at[0], port=at[1], servers=lines, mode=mode, bind=bind))
         site.adopt(self)

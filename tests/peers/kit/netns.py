@@ -145,6 +145,11 @@ class Namespace:
         out, err = (raw.decode(errors="replace") for raw in (done.stdout, done.stderr))
         return Done(done.returncode, out, err, time.monotonic() - began)
 
+    @property
+    def path(self) -> str:
+        """A path by which other programs find it, while this process lives."""
+        return f"/proc/{os.getpid()}/fd/{self._descriptor}"
+
     def pids(self) -> list[int]:
         """The living processes inside, this one not counted."""
         return inhabitants(self.identity)

@@ -1,4 +1,4 @@
-"""nginx: HTTPS at 443, pages at Exchange's paths."""
+"""nginx: HTTPS at 443, pages at Exchange's paths; behind the PROXY protocol at 1443."""
 
 from __future__ import annotations
 
@@ -31,8 +31,10 @@ http {{
   add_header X-Seen-Cookie $http_cookie always;
   add_header X-Seen-Forwarded-For $http_x_forwarded_for always;
   add_header X-Seen-Request-Length $request_length always;
+  add_header X-Seen-Proxy $proxy_protocol_addr always;
   server {{
     listen {address}:443 ssl backlog=4096;
+    listen {address}:1443 ssl proxy_protocol;
     ssl_certificate {pem};
     ssl_certificate_key {pem};
     ssl_protocols TLSv1.2 TLSv1.3;
@@ -57,11 +59,11 @@ class Nginx(Server):
     chunked (/length/ has the same with a length; LARGE bytes), /denied is 401 with NTLM, /broken 503,
     /healthcheck.htm as Exchange's; PUT /upload/x is kept and read back with GET. X-Connection
     ("7/2": its connection's number / the request's number on it), X-Seen-Host, X-Seen-Cookie,
-    X-Seen-Forwarded-For and X-Seen-Request-Length tell what came.
+    X-Seen-Forwarded-For and X-Seen-Request-Length tell what came, X-Seen-Proxy of whom a PROXY header told.
     """
 
     kind = "nginx"
-    ports = (443,)
+    ports = (443, 1443)
 
     def __init__(self, place: Place) -> None:
         """Write its configuration and its pages."""

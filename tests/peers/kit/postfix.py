@@ -1,4 +1,5 @@
-"""Postfix: SMTP at 25 and 587, STARTTLS on both."""
+"""Postfix: SMTP at 25 and 587, and at 2587 for those who log in at Dovecot's; STARTTLS on all. Behind the
+PROXY protocol at 1025, and TLS from the first byte on at 1465."""
 
 from __future__ import annotations
 
@@ -53,6 +54,13 @@ maillog_file_prefixes = {folder}
 _MASTER = """\
 {address}:25  inet n - n - 500 smtpd
 {address}:587 inet n - n - 500 smtpd
+{address}:1025 inet n - n - 500 smtpd -o smtpd_upstream_proxy_protocol=haproxy
+{address}:1465 inet n - n - 500 smtpd -o smtpd_upstream_proxy_protocol=haproxy -o smtpd_tls_wrappermode=yes
+{address}:2587 inet n - n - 500 smtpd
+  -o smtpd_sasl_auth_enable=yes
+  -o smtpd_sasl_type=dovecot
+  -o smtpd_sasl_path={dovecot}/run/smtp-auth
+  -o smtpd_relay_restrictions=permit_sasl_authenticated,reject
 cleanup   unix  n - n - 0 cleanup
 qmgr      unix  n - n 300 1 qmgr
 rewrite   unix  - - n - - trivial-rewrite
@@ -81,7 +89,7 @@ class Postfix(Server):
     """
 
     kind = "postfix"
-    ports = (25, 587)
+    ports = (25, 587, 1025, 1465)
 
     def __init__(self, place: Place) -> None:
         """Write its configuration and make its queue."""
@@ -106,7 +114,8 @@ class Postfix(Server):
                 pem=place.pem,
             )
         )
-        (etc / "master.cf").write_text(_MASTER.format(address=self.address))
+        dovecot = place.folder / f"dovecot-{self.server}"
+        (etc / "master.cf").write_text(_MASTER.format(address=self.address, dovecot=dovecot))
         # Postfix waits until a file that changed a moment ago stands still.
         os.utime(etc / "main.cf", (1e9, 1e9))
         self._queue()

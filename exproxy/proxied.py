@@ -1,0 +1,150 @@
+"""Listening behind proxies: the PROXY protocol header is read before anybody hears of the client.
+
+Then the protocol of the service takes the connection over, and whatever it asks its transport, the
+addresses are those of the header. So the header stands before TLS, before the rules of who may come
+in, and before the first byte of a greeting, and no protocol need know of it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.protocol import Factory, Protocol
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from exproxy.interfaces import IProtocolFactory
+from exproxy.model import Destination, Source
+from exproxy.proxy_protocol import Header, Malformed, parse
+from exproxy.wire import CLOSED, Wire, plain
+
+if TYPE_CHECKING:
+    from exproxy.virtual import VirtualService
+
+
+@implementer(IProtocolFactory)
+class ProxiedFactory(Factory):
+    """In front of the factory of a service, for a listening address with ``accept-proxy``."""
+
+    noisy = False
+
+    def __init__(self, service: VirtualService, factory: IProtocolFactory) -> None:
+        self.service = service
+        self.factory = factory
+        # Connections whose header is not complete yet.
+        self.waiting: set[Introduction] = set()
+
+    def doStart(self) -> None:
+        """See IProtocolFactory."""
+        self.factory.doStart()
+
+    def doStop(self) -> None:
+        """See IProtocolFactory. Who has not even said who is there is dropped."""
+        for each in list(self.waiting):
+            each.drop()
+        self.factory.doStop()
+
+    def buildProtocol(self, addr: Any) -> Introduction | None:
+        """A reader of the header, for a trusted proxy; None for everybody else."""
+        host, _ = plain(addr)
+        reason = self._objection(host)
+        if reason is None:
+            return Introduction(self)
+        self.service.refused(host, reason)
+        return None
+
+    def _objection(self, host: str) -> str | None:
+        if host not in self.service.trusted_proxies:
+            return "a port with `accept-proxy` is for `trusted-proxies` alone, and it is none"
+        most = self.service.limits.connections
+        if len(self.waiting) >= most:
+            return f"limits.connections ({most}) wait for a PROXY header"
+        return None
+
+
+class Introduction(Protocol):
+    """Reads the header of one connection, and hands the transport over."""
+
+    def __init__(self, factory: ProxiedFactory) -> None:
+        self._owner = factory
+        self._received = b""
+        self._over = False
+
+    def connectionMade(self) -> None:
+        """The proxy is there, and has so long to say for whom."""
+        service = self._owner.service
+        self._owner.waiting.add(self)
+        self._timer = service.clock.callLater(service.timeouts.proxy_header, self._late)
+
+    def dataReceived(self, data: bytes) -> None:
+        """A part of the header, perhaps with the client's first bytes behind it."""
+        if self._over:
+            return
+        self._received += data
+        try:
+            header = parse(self._received)
+        except Malformed as error:
+            self._refuse(str(error))
+            return
+        if header is not None:
+            self._hand_over(header)
+
+    def connectionLost(self, reason: Failure = CLOSED) -> None:
+        """The proxy went away; one that had said nothing was only looking whether we are there."""
+        if not self._over:
+            self._finish()
+            if self._received:
+                self._tell("the connection ended within the PROXY header")
+
+    def drop(self) -> None:
+        """Drop the connection."""
+        self._finish()
+        self._transport.abortConnection()
+
+    @property
+    def _transport(self) -> Any:
+        return self.transport
+
+    def _late(self) -> None:
+        seconds = self._owner.service.timeouts.proxy_header
+        self._refuse(f"no whole PROXY header within {seconds:g} s (timeouts.proxy-header)")
+
+    def _refuse(self, reason: str) -> None:
+        self._tell(reason)
+        self.drop()
+
+    def _tell(self, reason: str) -> None:
+        self._owner.service.refused(plain(self._transport.getPeer())[0], reason)
+
+    def _finish(self) -> None:
+        self._over = True
+        self._owner.waiting.discard(self)
+        if self._timer.active():
+            self._timer.cancel()
+
+    def _hand_over(self, header: Header) -> None:
+        self._finish()
+        transport = self._transport
+        proxy, here = transport.getPeer(), transport.getHost()
+        client = _address(header.source) if header.source is not None else proxy
+        protocol: Any = self._owner.factory.buildProtocol(client)
+        if protocol is None:
+            transport.abortConnection()
+            return
+        if header.destination is not None:
+            reached = _address(header.destination)
+            transport.getPeer, transport.getHost = (lambda: client), (lambda: reached)
+            if isinstance(protocol, Wire):
+                protocol.via, protocol.listener = Source(*plain(proxy)), plain(here)[1]
+        transport.protocol = protocol
+        protocol.makeConnection(transport)
+        rest, self._received = self._received[header.length :], b""
+        if rest and not transport.disconnecting:
+            # Not to `protocol`: it may have begun TLS, which is the transport's protocol then.
+            transport.protocol.dataReceived(rest)
+
+
+def _address(end: Source | Destination) -> IPv4Address | IPv6Address:
+    kind = IPv6Address if ":" in end.host else IPv4Address
+    return kind("TCP", end.host, end.port)
