@@ -166,6 +166,18 @@ class DetachingTests(TestCase):
             getattr(wire.transport, verb)()
             self.assertFalse(wire.detachable)
 
+    async def test_a_transport_of_our_own(self) -> None:
+        """A kind of Twisted's transports (links from clients' addresses have one) gives its socket too."""
+
+        class Ours(tcp.Client):
+            pass
+
+        wire, far = await pair(self, False)
+        wire.attach(Recorder())
+        wire.transport.__class__ = Ours
+        self.taken(wire).socket.send(b"here")
+        await far.until(lambda: far.data == b"here")
+
     async def test_this_twisted(self) -> None:
         """This Twisted's transports have all that is needed; where one lacks something, none is taken."""
         wire, _ = await pair(self, False)
