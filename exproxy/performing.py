@@ -99,10 +99,15 @@ def _join(session: Session, end: End, idle: float) -> None:
             there.sent += len(data)
             there.wire.write(data)
         here.stops.clear()
-    session.relay = joined = join(client.wire, end.wire, session, session.service.sweep, idle=idle)
-    for here in (client, end):
-        if here.unheard_end and not here.gone:
-            joined.ended(here.wire)
+    session.relay = join(
+        client.wire,
+        end.wire,
+        session,
+        session.service.sweep,
+        idle=idle,
+        ended=[each.side for each in (client, end) if each.unheard_end and not each.gone],
+        poller=session.service.poller,
+    )
 
 
 def _lend(session: Session, side: Side, end: End, limit: int) -> None:

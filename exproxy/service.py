@@ -29,7 +29,7 @@ from exproxy.model import TLSOptions
 from exproxy.monitor import Monitor
 from exproxy.names import Names
 from exproxy.persistence.keys import Secrets
-from exproxy.relay import Sweep
+from exproxy.relay import Sweep, poller
 from exproxy.secret import kept_secret
 from exproxy.tls.watching import Watch
 from exproxy.virtual import Shared
@@ -213,6 +213,8 @@ class ExproxyService(Service):
         self._names.stop()
         self._certificates.stop()
         await gatherResults([self._drained(built) for built in self.built])
+        if self._poller is not None:
+            self._poller.close()
         if self.lab is not None:
             await self.lab.stop()
         self.access_log.close()
@@ -303,12 +305,15 @@ class ExproxyService(Service):
             self.lab = Lab(config.lab, config.state_dir, self.reactor)
             self.log.debug("the lab's certificates: {files}", files=self.lab.certificates)
         secret = config.secret or (kept_secret(config.state_dir),)
+        sweep = Sweep(self.reactor)
+        self._poller = poller(self.reactor, sweep)
         shared = Shared(
             self.reactor,
-            Sweep(self.reactor),
+            sweep,
             self.access_log,
             {server.name: server.address for server in config.servers.values()},
             self.monitor.client_failed,
+            poller=self._poller,
         )
         self.builder = Builder(config, shared, Secrets(secret))
         return self.builder.build()

@@ -130,6 +130,9 @@ class Session:
         self.closing = True
         self._queue.clear()
         self.links.cancel()
+        if self.relay is not None:
+            # Its wires may have no sockets any more.
+            self.relay.cut(reason)
         for end in list(self._ends.values()):
             end.wire.abort()
             # A wire that is not read does not tell of its end.
@@ -143,6 +146,9 @@ class Session:
     def close(self, reason: str) -> None:
         """The polite end: what was written goes out, then everything is closed."""
         if self.closing:
+            return
+        if self.relay is not None:
+            self.cut(reason)
             return
         self.record.ended_by(reason)
         self.closing = True
@@ -214,7 +220,10 @@ class Session:
 
     def lost(self, wire: IWire, reason: str) -> None:
         """A wire is gone for good."""
-        end = self._ends.pop(wire)
+        end = self._ends.pop(wire, None)
+        if end is None:
+            # A link that was left before the relay began, and survived it.
+            return
         end.gone = True
         end.release()
         if end is self.client:

@@ -16,6 +16,7 @@ class IWire(Interface):
     local = Attribute("exproxy.model.Destination: our address, or the one that a trusted proxy names")
     via = Attribute("exproxy.model.Source or None: the trusted proxy that told of `peer` and `local`")
     tls = Attribute("exproxy.model.TLS or None")
+    detachable = Attribute("bool: whether detach() would give the socket now")
 
     def attach(user: IWireUser) -> None:
         """From now on ``user`` (IWireUser) hears of this wire; bytes kept back are delivered first."""
@@ -46,7 +47,8 @@ class IWire(Interface):
 
     def detach() -> Any:
         """``Detached(socket, unread, unsent)``, the transport forgetting its socket; None where this
-        wire has none to give (TLS)."""
+        wire has none to give (TLS, an end that has begun). Afterwards the wire tells nothing, not even
+        its end, and takes every call without doing anything: the socket is the caller's."""
 
 
 class IWireUser(Interface):

@@ -20,7 +20,7 @@ from exproxy.locating import Locations
 from exproxy.model import Listening, TLSOptions
 from exproxy.pool import Pool
 from exproxy.rate import Rate
-from exproxy.relay import Sweep
+from exproxy.relay import Poller, Sweep
 from exproxy.routes import Answer, Route
 from exproxy.settings import Limits, Networks, TcpOptions, Timeouts
 from exproxy.tls.client import ClientTLS, client_context
@@ -93,6 +93,8 @@ class Shared:
     failed: Callable[[Pool, Any, str, str], None] = lambda pool, backend, code, reason: None
     # By name; each service adds itself.
     services: dict[str, IService] = field(default_factory=dict)
+    # Who relays plain TCP; None where the system has no epoll.
+    poller: Poller | None = None
 
 
 @implementer(IService)
@@ -129,7 +131,7 @@ class VirtualService:
         self.server_tls, self.backend_tls = server_tls, backend_tls
         self.routes, self.answer, self.hsts = routes, answer, hsts
         self.reactor = self.clock = shared.reactor
-        self.sweep, self.access_log = shared.sweep, shared.access_log
+        self.sweep, self.poller, self.access_log = shared.sweep, shared.poller, shared.access_log
         self.log = Logger(namespace=f"exproxy.service.{name}")
         self.ports: dict[int, Port] = {}
         self._addresses: list[tuple[str, int]] = []

@@ -12,7 +12,6 @@ import sys
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -28,6 +27,8 @@ from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from exproxy import detaching
+from exproxy.detaching import Detached
 from exproxy.interfaces import IWire, IWireUser
 from exproxy.model import TLS, Destination, Source
 from exproxy.settings import TcpOptions
@@ -38,16 +39,9 @@ BUFFER_SIZE = 256 * 1024
 LONGEST_KEEPALIVE = 32767
 LONGEST_TIMEOUT = 2**31 - 1
 _TCP_INFO = getattr(sockets, "TCP_INFO", 11)
+# Keeps nothing, whatever is put in.
+_NOTHING: deque[tuple[str, Any]] = deque(maxlen=0)
 CLOSED: Failure = Failure(ConnectionDone())  # type: ignore[no-untyped-call]
-
-
-@dataclass(frozen=True, slots=True)
-class Detached:
-    """A socket that its transport has forgotten, with the bytes still under way on our side."""
-
-    socket: sockets.socket
-    unread: bytes
-    unsent: bytes
 
 
 def plain(address: Any) -> tuple[str, int]:
@@ -160,9 +154,24 @@ class Wire(Protocol):
             return 0
         return int.from_bytes(info[120:128], sys.byteorder)
 
+    @property
+    def detachable(self) -> bool:
+        """See IWire."""
+        if self.gone or self._secure or self._closing or self._halved:
+            return False
+        return detaching.detachable(self.transport)
+
     def detach(self) -> Detached | None:
-        """See IWire. Twisted's transports have no public way to give a socket up: None."""
-        return None
+        """See IWire. A FIN that came already is not lost: the socket tells it to whoever reads it next."""
+        if not self.detachable:
+            return None
+        sock, unsent = detaching.detach(self.transport)
+        unread = b"".join(argument for name, argument in self._kept if name == "received")
+        # For good, and at no cost: thousands of relayed connections keep their wires.
+        self._kept = _NOTHING
+        self.gone, self.full = True, False
+        self.transport = self._socket = self._user = None
+        return Detached(sock, unread, unsent)
 
     def tune(self, options: TcpOptions) -> None:
         """Set socket options; to be called before TLS. Where a system lacks one it goes without."""
@@ -190,7 +199,8 @@ class Wire(Protocol):
         transport.registerProducer(self, True)
         handle = transport.getHandle() if hasattr(transport, "getHandle") else None
         self._socket = handle if isinstance(handle, sockets.socket) else None
-        self._made(self)
+        made, self._made = self._made, _nobody
+        made(self)
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes: straight to the user where nothing waits before them."""
@@ -312,6 +322,10 @@ class Farewell:
 
     def drained(self, wire: IWire) -> None:
         """See received."""
+
+
+def _nobody(wire: Wire) -> None:
+    """Nobody waits for it any more, and nobody's memory is kept."""
 
 
 def _set(sock: sockets.socket, name: str, value: int, most: int) -> None:

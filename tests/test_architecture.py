@@ -46,6 +46,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
     ),
     2: (
         "wire",
+        "detaching",
         "relay",
         "connect",
         "end",

@@ -1,28 +1,52 @@
 """Two wires joined: bytes move, nothing is parsed.
 
 :func:`join` (to the very end) and :func:`lend` (so many bytes of one side) are the whole interface;
-what does the moving is behind them.
+what does the moving is behind them: sockets in an epoll object of their own where both wires give
+theirs up, and copying from wire to wire everywhere else (TLS, systems without epoll).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from exproxy.interfaces import IWire, IWireUser
-from exproxy.model import BACKEND, CLIENT
+from exproxy.model import BACKEND, CLIENT, Side
 from exproxy.relay.bounded import BoundedRelay
-from exproxy.relay.copying import Relay, RelayUser
+from exproxy.relay.copying import CopyingRelay
+from exproxy.relay.epoll import Poller, poller
+from exproxy.relay.joined import Relay, RelayUser
+from exproxy.relay.sockets import SocketRelay
 from exproxy.relay.sweep import Sweep
 
-__all__ = ["BoundedRelay", "Relay", "RelayUser", "Sweep", "join", "lend"]
+__all__ = ["BoundedRelay", "Poller", "Relay", "RelayUser", "Sweep", "join", "lend", "poller"]
 
 
-def join(client: IWire, backend: IWire, user: RelayUser, sweep: Sweep, *, idle: float) -> Relay:
+def join(
+    client: IWire,
+    backend: IWire,
+    user: RelayUser,
+    sweep: Sweep,
+    *,
+    idle: float,
+    ended: Collection[Side] = (),
+    poller: Poller | None = None,
+) -> Relay:
     """Join two wires for good; whatever they had received already is moved first.
 
-    ``idle``: seconds without a byte in either direction, then both are dropped.
+    ``idle``: seconds without a byte in either direction, then both are dropped. ``ended``: the sides
+    whose end the wire has told already. ``poller``: who moves plain TCP; None copies everything. Its
+    ``sweep`` is the one that is given.
     """
-    return Relay({CLIENT: client, BACKEND: backend}, user, sweep, idle)
+    if poller is not None and client.detachable and backend.detachable and poller.ready():
+        fast = SocketRelay(client.detach(), backend.detach(), user, poller, idle)
+        fast.start()
+        return fast
+    wires = {CLIENT: client, BACKEND: backend}
+    relay = CopyingRelay(wires, user, sweep, idle)
+    for side in ended:
+        if not relay.has_lost(side):
+            relay.ended(wires[side])
+    return relay
 
 
 def lend(

@@ -8,29 +8,17 @@ other one after what is queued for it.
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from zope.interface import implementer
 
 from exproxy.interfaces import IWire, IWireUser
 from exproxy.model import BACKEND, BOTH, CLIENT, TLS, Side
+from exproxy.relay.joined import CLOSED, LINGER, RelayUser, other
 from exproxy.relay.sweep import Sweep
-
-# Once one wire is gone, how long (seconds, without a byte moving) the other may take to read
-# what was queued for it.
-LINGER = 30.0
-
-
-class RelayUser(Protocol):
-    """Who started an endless relay."""
-
-    def finished(self, side: Side | None, reason: str) -> None:
-        """Both wires are gone; ``side`` ended it first, None: it fell idle or was cut."""
 
 
 @implementer(IWireUser)
-class Relay:
-    """An endless relay at work. ``counts`` are the bytes that came from each side."""
+class CopyingRelay:
+    """An endless relay at work; see exproxy.relay.joined.Relay."""
 
     def __init__(self, wires: dict[Side, IWire], user: RelayUser, sweep: Sweep, idle: float) -> None:
         self.counts = {CLIENT: 0, BACKEND: 0}
@@ -66,7 +54,7 @@ class Relay:
         """A FIN: pass it on; the second one ends it all."""
         side = self._side(wire)
         self._ended.add(side)
-        self._first = self._first or (side, "closed")
+        self._first = self._first or (side, CLOSED)
         sink = self._wires[other(side)]
         # TLS has no half-close here. A server that ends has said all; a client may still wait for its answer.
         if sink.tls is None or side is BACKEND:
@@ -100,6 +88,10 @@ class Relay:
         self.last = self._sweep.clock.seconds()
         self._wires[other(self._side(wire))].resume()
 
+    def has_lost(self, side: Side) -> bool:
+        """Whether that wire is gone."""
+        return side in self._lost
+
     # -- the end ---------------------------------------------------------------------
 
     def fell_idle(self) -> None:
@@ -118,12 +110,7 @@ class Relay:
         self._sweep.remove(self)
         user, self._user = self._user, None
         if user is not None:
-            user.finished(*(self._first or (None, "closed")))
+            user.finished(*(self._first or (None, CLOSED)))
 
     def _side(self, wire: IWire) -> Side:
         return CLIENT if wire is self._wires[CLIENT] else BACKEND
-
-
-def other(side: Side) -> Side:
-    """The side across."""
-    return BACKEND if side is CLIENT else CLIENT

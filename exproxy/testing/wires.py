@@ -81,6 +81,11 @@ class FakeWire:
         if self.state != "gone":
             self.state = "aborted"
 
+    @property
+    def detachable(self) -> bool:
+        """See IWire: only where a test has set ``detached``."""
+        return self.detached is not None
+
     def detach(self) -> Any:
         """See IWire: gives ``detached``, None unless a test sets it."""
         return self.detached

@@ -14,7 +14,7 @@ from exproxy.backend import Backend
 from exproxy.model import Facts, Key, Named, Source, TLSOptions
 from exproxy.persistence.keys import Secrets
 from exproxy.pool import Pool
-from exproxy.relay import Sweep
+from exproxy.relay import Sweep, poller
 from exproxy.scheduling import RoundRobin
 from exproxy.session import SessionFactory
 from exproxy.store.memory import MemoryStore
@@ -112,6 +112,7 @@ class World:
             self.records,
             {server.name: "localhost" for server in self.servers},
             lambda pool, backend, code, reason: self.failed.append((backend.server, code, reason)),
+            poller=poller(reactor, self.sweep),
         )
         tls = TLSOptions(str(ca_file())) if any(server.tls for server in self.servers) else None
         if client_tls:

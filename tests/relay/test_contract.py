@@ -1,15 +1,19 @@
-"""What every relay owes, over each combination of TCP and TLS, on real connections."""
+"""What every relay owes, over each combination of TCP and TLS and each way of moving, on real connections."""
 
 from __future__ import annotations
 
 import hashlib
+import select
 from typing import Any
 
 from twisted.internet import defer, reactor, task
 from twisted.trial.unittest import TestCase
 
 from exproxy.model import BACKEND, CLIENT
-from exproxy.relay import Sweep, join, lend
+from exproxy.relay import Sweep, join, lend, poller
+from exproxy.relay.copying import CopyingRelay
+from exproxy.relay.joined import LOST
+from exproxy.relay.sockets import SocketRelay
 from tests.loopback.pairs import Recorder, pair
 
 
@@ -24,19 +28,33 @@ class User:
 
 
 class Contract:
-    """The contract; subclasses say where TLS is spoken."""
+    """The contract; subclasses say where TLS is spoken, and what moves the bytes."""
 
     timeout = 15
+
+    fast = False
 
     client_tls = False
     backend_tls = False
 
-    async def joined(self, idle: float = 60.0) -> tuple[Any, Any, Any, Any]:
-        self.sweep = Sweep(self.clock)
+    async def ends(self) -> tuple[Any, Any, Any, Any]:
         client, client_far = await pair(self, self.client_tls)
         backend, backend_far = await pair(self, self.backend_tls)
+        return client, backend, client_far, backend_far
+
+    def join(self, client: Any, backend: Any, idle: float = 60.0, **more: Any) -> tuple[Any, User]:
+        self.sweep = Sweep(self.clock)
         user = User()
-        relay = join(client, backend, user, self.sweep, idle=idle)
+        mover = poller(reactor, self.sweep) if self.fast else None
+        relay = join(client, backend, user, self.sweep, idle=idle, poller=mover, **more)
+        self.assertIsInstance(relay, SocketRelay if self.fast else CopyingRelay)
+        if mover is not None:
+            self.addCleanup(mover.close)
+        return relay, user
+
+    async def joined(self, idle: float = 60.0) -> tuple[Any, Any, Any, Any]:
+        client, backend, client_far, backend_far = await self.ends()
+        relay, user = self.join(client, backend, idle)
         return relay, user, client_far, backend_far
 
     def setUp(self) -> None:
@@ -149,6 +167,111 @@ class Contract:
         relay.cut("maintenance")
         self.assertEqual(await user.over, (None, "maintenance"))
 
+    async def test_what_was_kept_comes_first(self) -> None:
+        """Bytes written before the relay, then bytes that a paused wire kept, then what comes."""
+        client, backend, client_far, backend_far = await self.ends()
+        for wire in (client, backend):
+            wire.pause()
+            wire.dataReceived(b"kept ")
+            wire.write(b"written ")
+        relay, _ = self.join(client, backend)
+        for far in (client_far, backend_far):
+            far.transport.write(b"new")
+        for far in (client_far, backend_far):
+            await far.until(lambda far=far: far.data == b"written kept new")
+        self.assertEqual(relay.counts, {CLIENT: 8, BACKEND: 8})
+
+    async def test_much_that_was_kept(self) -> None:
+        """Megabytes that were written before the relay, to an end that reads late, come first and whole."""
+        client, backend, client_far, backend_far = await self.ends()
+        client_far.transport.pauseProducing()
+        client.write(b"a" * 12_000_000)
+        self.join(client, backend)
+        backend_far.transport.write(b"b" * 3_000_000)
+        await task.deferLater(reactor, 0.05, lambda: None)
+        client_far.transport.resumeProducing()
+        await client_far.until(lambda: len(client_far.data) == 15_000_000)
+        self.assertEqual(bytes(client_far.data), b"a" * 12_000_000 + b"b" * 3_000_000)
+
+    async def test_an_end_before_the_relay(self) -> None:
+        """A FIN that the wire has told already is passed on."""
+        if self.client_tls or self.backend_tls:
+            return
+        client, backend, client_far, backend_far = await self.ends()
+        heard = Recorder()
+        client.attach(heard)
+        client_far.transport.write(b"question")
+        client_far.transport.loseWriteConnection()
+        await heard.until(lambda: heard.words() == ["received", "ended"])
+        _, user = self.join(client, backend, ended=[CLIENT])
+        await backend_far.until(lambda: backend_far.eof)
+        backend_far.transport.write(b"answer")
+        backend_far.transport.loseConnection()
+        await client_far.until(lambda: client_far.data == b"answer")
+        self.assertEqual(await user.over, (CLIENT, "closed"))
+
+    async def test_half_close_of_the_backend(self) -> None:
+        """A backend that has said all still hears its client, over TCP."""
+        if self.client_tls or self.backend_tls:
+            return
+        _, user, client, backend = await self.joined()
+        backend.transport.write(b"all")
+        backend.transport.loseWriteConnection()
+        await client.until(lambda: client.eof)
+        client.transport.write(b"more")
+        await backend.until(lambda: backend.data == b"more")
+        client.transport.loseConnection()
+        self.assertEqual(await user.over, (BACKEND, "closed"))
+        self.assertEqual(bytes(client.data), b"all")
+
+    async def test_what_was_queued_survives_a_reset(self) -> None:
+        """A backend that is reset: its client, who reads late, gets what had come over; why is said."""
+        relay, user, client, backend = await self.joined()
+        client.transport.pauseProducing()
+        backend.transport.write(b"x" * 12_000_000)
+        moved = -1
+        while moved != relay.counts[BACKEND]:
+            moved = relay.counts[BACKEND]
+            await task.deferLater(reactor, 0.05, lambda: None)
+        backend.transport.abortConnection()
+        await backend.until(lambda: backend.gone)
+        client.transport.resumeProducing()
+        await client.until(lambda: client.eof)
+        client.transport.loseConnection()
+        side, reason = await user.over
+        self.assertIs(side, BACKEND)
+        if not self.backend_tls:
+            self.assertEqual(reason, LOST)
+        self.assertGreaterEqual(len(client.data), moved)
+        self.assertEqual(len(client.data), relay.counts[BACKEND])
+
+    async def test_cut_while_stalled(self) -> None:
+        """A cut does not wait for a client that reads nothing."""
+        relay, user, client, backend = await self.joined()
+        client.transport.pauseProducing()
+        backend.transport.write(b"x" * 12_000_000)
+        await task.deferLater(reactor, 0.05, lambda: None)
+        relay.cut("maintenance")
+        relay.cut("something else")
+        self.assertEqual(await user.over, (None, "maintenance"))
+        await backend.until(lambda: backend.gone)
+        self.assertEqual(len(self.sweep), 0)
+
+    async def test_a_reader_that_never_reads(self) -> None:
+        """A client that never reads what a lost backend left it is dropped, after the idle time at most."""
+        _, user, client, backend = await self.joined()
+        client.transport.pauseProducing()
+        backend.transport.write(b"x" * 30_000_000)
+        await task.deferLater(reactor, 0.1, lambda: None)
+        backend.transport.abortConnection()
+        await backend.until(lambda: backend.gone)
+        # A relay that is stalled does not read the backend; writing to it may tell of its end.
+        client.transport.write(b"still there?")
+        await task.deferLater(reactor, 0.05, lambda: None)
+        self.clock.pump([1.0] * 62)
+        await user.over
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
     async def test_bounded(self) -> None:
         """A bounded relay moves its bytes and gives the wire back with what came after them."""
         client, client_far = await pair(self, self.client_tls)
@@ -177,6 +300,14 @@ class Contract:
 
 class PlainTests(Contract, TestCase):
     """TCP to TCP."""
+
+
+class FastTests(Contract, TestCase):
+    """TCP to TCP, from socket to socket."""
+
+    fast = True
+    if not hasattr(select, "epoll"):
+        skip = "this system has no epoll"
 
 
 class ClientTlsTests(Contract, TestCase):

@@ -1,0 +1,143 @@
+"""The fast relay: two sockets without transports, two flows, one poller for all of them."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from exproxy.detaching import Detached
+from exproxy.model import BACKEND, CLIENT, Side
+from exproxy.relay.flow import Flow
+from exproxy.relay.joined import CLOSED, LINGER, LOST, RelayUser, other
+
+if TYPE_CHECKING:
+    from exproxy.relay.epoll import Poller
+
+# SO_LINGER on, 0 seconds: close() resets the connection.
+_RESET = struct.pack("ii", 1, 0)
+
+
+class SocketRelay:
+    """An endless relay at work; see exproxy.relay.joined.Relay.
+
+    ``last`` and ``idle`` are read by the sweep, and ``last`` is set by the flows.
+    """
+
+    __slots__ = ("_counts", "_first", "_flows", "_gone", "_poller", "_user", "idle", "last")
+
+    def __init__(
+        self, client: Detached, backend: Detached, user: RelayUser, poller: Poller, idle: float
+    ) -> None:
+        self.idle = idle
+        self.last = poller.sweep.clock.seconds()
+        self._poller = poller
+        self._user: RelayUser | None = user
+        self._first: tuple[Side | None, str] | None = None
+        self._gone: Side | None = None
+        up = Flow(self, CLIENT, client.socket, backend.socket, backend.unsent + client.unread)
+        down = Flow(self, BACKEND, backend.socket, client.socket, client.unsent + backend.unread)
+        up.count, down.count = len(client.unread), len(backend.unread)
+        self._flows: dict[Side, Flow] = {CLIENT: up, BACKEND: down}
+        self._counts: dict[Side, int] | None = None
+
+    def start(self) -> None:
+        """Begin; nothing moves before the reactor's next turn, so nobody is called from here."""
+        up, down = self._flows[CLIENT], self._flows[BACKEND]
+        self._poller.sweep.add(self)
+        try:
+            self._poller.watch(up, down)
+            self._poller.watch(down, up)
+        except OSError as error:
+            # Linux's fs.epoll.max_user_watches, or no memory.
+            self.cut(f"cannot be relayed: {error}")
+
+    @property
+    def counts(self) -> dict[Side, int]:
+        """See Relay."""
+        if self._counts is not None:
+            return self._counts
+        return {side: flow.count for side, flow in self._flows.items()}
+
+    def cut(self, reason: str) -> None:
+        """See Relay. The connections are reset now; the user hears of it in the next turn."""
+        if self._counts is None:
+            self._first = self._first or (None, reason)
+            self._close(reset=True)
+            self._poller.reactor.callLater(0, self._tell)
+
+    def fell_idle(self) -> None:
+        """Nothing moved for too long: drop both."""
+        self.cut("idle")
+
+    def drop(self) -> None:
+        """The reactor is at its end: drop both, and say so now, since it has no next turn."""
+        self._first = self._first or (None, "the reactor was stopped")
+        self._finish(reset=True)
+
+    # -- for the flows ---------------------------------------------------------------
+
+    def ended(self, side: Side) -> None:
+        """A side has sent all, and the other one has been told so; the second one ends it all."""
+        self._first = self._first or (side, CLOSED)
+        if self._flows[other(side)].done:
+            self._finish()
+
+    def lost(self, side: Side) -> None:
+        """A side is broken: the other one gets what waits for it, and is closed."""
+        if self._counts is not None:
+            return
+        self._first = self._first or (side, LOST)
+        here, there = self._flows[side], self._flows[other(side)]
+        there.drop(self._poller)
+        here.done = True
+        if self._gone is not None or not here.blocked:
+            self._finish()
+            return
+        self._gone = side
+        self.idle = min(self.idle, LINGER)
+        self._poller.forget(here.source)
+        here.source.close()
+
+    def unsendable(self, side: Side) -> None:
+        """What comes from a side cannot be sent on: the other one is broken. What it said before (a server's
+        answer to an upload that it did not want) is read to its end first."""
+        self._first = self._first or (other(side), LOST)
+        here, there = self._flows[side], self._flows[other(side)]
+        here.drop(self._poller)
+        if there.done:
+            self._finish()
+            return
+        there.thorough = True
+        self.idle = min(self.idle, LINGER)
+        if not there.blocked:
+            self._poller.again(there.source)
+
+    def flushed(self) -> None:
+        """What waited for the side that is left has been sent."""
+        self._finish()
+
+    # -- the end ---------------------------------------------------------------------
+
+    def _finish(self, reset: bool = False) -> None:
+        if self._counts is None:
+            self._close(reset)
+            self._tell()
+
+    def _close(self, reset: bool) -> None:
+        self._counts = self.counts
+        self._poller.sweep.remove(self)
+        for flow in self._flows.values():
+            flow.drop(self._poller)
+            self._poller.forget(flow.source)
+            if reset:
+                with suppress(OSError):
+                    flow.source.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            flow.source.close()
+        self._flows = {}
+
+    def _tell(self) -> None:
+        user, self._user = self._user, None
+        if user is not None:
+            user.finished(*(self._first or (None, CLOSED)))
