@@ -3,6 +3,8 @@ server hears the credentials, once."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 from exproxy.model import Facts
 from protocols.mail import sasl
 from protocols.mail.path import Path
@@ -23,18 +25,18 @@ class Login(Path):
     # -- what a protocol says ----------------------------------------------------------
 
     @property
+    @abstractmethod
     def greeting(self) -> bytes:
         """The line to greet with."""
-        raise NotImplementedError
 
+    @abstractmethod
     def command_alone(self) -> Steps[None]:
         """The next command of a client that nobody knows yet."""
-        raise NotImplementedError
 
+    @abstractmethod
     def replayed(self, found: Credentials, tag: bytes) -> Steps[bool]:
         """The credentials to the server, and its answer to the client; whether it was good. Raises
         ServerGone."""
-        raise NotImplementedError
 
     # -- the story without a server ----------------------------------------------------
 

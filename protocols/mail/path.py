@@ -4,6 +4,7 @@ side, and the patience with clients that have not logged in."""
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 
 from exproxy.actions import Close, Count, Learn, Pick, Relay, Retry, SetDeadline, StartTLS, ToClient
 from exproxy.interfaces import IService
@@ -39,18 +40,18 @@ class Path(Talk):
 
     # -- what a protocol says ----------------------------------------------------------
 
+    @abstractmethod
     def dial(self) -> Steps[bytes]:
         """From the server's greeting until it may be shown to the client; gives the greeting. Raises
         ServerGone where it is of no use."""
-        raise NotImplementedError
 
+    @abstractmethod
     def dialogue(self) -> Steps[None]:
         """With a server, from its greeting to the end or the relay."""
-        raise NotImplementedError
 
+    @abstractmethod
     def alone(self) -> Steps[None]:
         """Without a server, until somebody has logged in (``routing: user``)."""
-        raise NotImplementedError
 
     # -- the frame ---------------------------------------------------------------------
 

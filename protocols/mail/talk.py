@@ -6,6 +6,7 @@ like its RFC, and stays as pure as any other conversation: events in, actions ou
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterable
 from typing import TypeAlias, TypeVar
 
@@ -41,7 +42,7 @@ class NoServer(Exception):
 
 
 @implementer(IConversation)
-class Talk:
+class Talk(ABC):
     """The driver of one story. A protocol tells it in :meth:`story` and says its words in the others."""
 
     def __init__(self, service: IService) -> None:
@@ -69,15 +70,15 @@ class Talk:
 
     # -- what a protocol says ----------------------------------------------------------
 
+    @abstractmethod
     def story(self) -> Steps[None]:
         """The whole dialogue, from Began on."""
-        raise NotImplementedError
 
+    @abstractmethod
     def words(self, reason: str) -> bytes:
         """What the client is told, line end included, when it is over for that reason: one of
         ``unavailable``, ``lost``, ``drain``, ``idle``, ``slow``, ``long``, ``newline``, ``many`` (errors),
         ``logins`` (that were refused)."""
-        raise NotImplementedError
 
     # -- IConversation -----------------------------------------------------------------
 
