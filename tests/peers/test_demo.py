@@ -64,6 +64,8 @@ class DemoTests(PeerCase):
                 self.assertRegex(said, r"OK|221 ")
         browser = next(command for command in hints if "jar" in command)
         self.assertNotIn("Set-Cookie", self.tried(browser).out)
+        # The clients begin one after the other, this one last.
+        self.demo.await_access(lambda record: record["service"] == "pops" and record["server"], 2)
         self.tried("curl -s -X POST http://127.0.0.1:8405/l12ex2/pop/stop")
         self.demo.await_log("Server pop/l12ex2 is DOWN, reason: Layer4 connection problem")
         self.assertIn(self.demo.stop(), (0, -15, 143))
