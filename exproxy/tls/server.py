@@ -7,6 +7,7 @@ are there keep theirs, later ones get the new one.
 # mypy: allow-untyped-calls
 from __future__ import annotations
 
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,8 +18,13 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
 from exproxy.model import ServerTLSOptions
+from exproxy.tls import binding
+from exproxy.tls.channel import TLSChannel
 from exproxy.tls.material import CertificateFiles, Material, Unfit, certificates, material
 from exproxy.tls.profiles import PROFILES
+
+# Seconds for which a client may resume its session (RFC 8446 4.6.1 allows a week).
+RESUMABLE = 2 * 3600
 
 
 def server_context(
@@ -37,6 +43,7 @@ def server_context(
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
     _show(context, shown)
     context.set_session_cache_mode(SSL.SESS_CACHE_SERVER)
+    context.set_timeout(RESUMABLE)
     context.set_session_id(session_id[:32])
     if options.client_authorities is not None:
         _ask_for_certificates(context, options.client_authorities, options.client_required)
@@ -112,7 +119,7 @@ class Shown:
 
 @implementer(IOpenSSLServerConnectionCreator)
 class ServerTLS:
-    """Twisted's door to the contexts: connections begin with the first certificate, SNI changes it."""
+    """The door to the contexts: connections begin with the first certificate, SNI changes it."""
 
     def __init__(
         self,
@@ -165,3 +172,9 @@ class ServerTLS:
     def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """See IOpenSSLServerConnectionCreator."""
         return SSL.Connection(self._shown.default, None)
+
+    def channel(self, sock: socket.socket) -> TLSChannel:
+        """TLS on an accepted, non-blocking socket; its handshake has still to be carried out."""
+        connection = SSL.Connection(self._shown.default, sock)
+        connection.set_accept_state()
+        return binding.channel(connection)

@@ -1,0 +1,129 @@
+"""What is private to pyOpenSSL is touched here only: its binding to OpenSSL's own functions.
+
+Its public methods copy each read once more, and have no word for some of what OpenSSL can do. Where a
+later pyOpenSSL has other names, ``DIRECT`` is False, and the public methods carry everything.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from OpenSSL import SSL
+
+from exproxy.tls.channel import TLSChannel, Truncated, lost
+
+try:
+    from OpenSSL._util import ffi as _ffi
+    from OpenSSL._util import lib as _lib
+except ImportError:  # a pyOpenSSL that keeps it elsewhere
+    _ffi = _lib = None
+
+_NEEDED = (
+    "ERR_clear_error",
+    "SSL_ERROR_WANT_READ",
+    "SSL_ERROR_WANT_WRITE",
+    "SSL_get_error",
+    "SSL_pending",
+    "SSL_read",
+    "SSL_write",
+)
+DIRECT = all(hasattr(_lib, name) for name in _NEEDED) and hasattr(SSL.Connection, "_raise_ssl_error")
+
+# The buffer that was read into last, and OpenSSL's way to it: nearly always the one that all share.
+_buffer: memoryview | None = None
+_address: Any = None
+
+
+def channel(connection: SSL.Connection) -> TLSChannel:
+    """The fastest channel that this pyOpenSSL allows for. ``connection`` is on a non-blocking socket."""
+    if DIRECT and hasattr(connection, "_ssl"):
+        return DirectChannel(connection)
+    return TLSChannel(connection)
+
+
+def restrict_groups(context: SSL.Context, groups: bytes) -> bool:
+    """Agree on keys over these groups only (OpenSSL's names, with colons); whether that was possible."""
+    several = getattr(_lib, "SSL_CTX_set1_curves_list", None)
+    pointer = getattr(context, "_context", None)
+    return several is not None and pointer is not None and several(pointer, groups) == 1
+
+
+def resumed(connection: Any) -> bool | None:
+    """Whether a session was used again; None where this pyOpenSSL does not tell."""
+    reused = getattr(_lib, "SSL_session_reused", None)
+    pointer = getattr(connection, "_ssl", None)
+    return None if reused is None or pointer is None else bool(reused(pointer))
+
+
+class DirectChannel(TLSChannel):
+    """SSL_read into the caller's own buffer, and SSL_write from it: no copy, one call for each record."""
+
+    __slots__ = ("_ssl",)
+
+    def __init__(self, connection: Any) -> None:
+        super().__init__(connection)
+        self._ssl = connection._ssl
+
+    def handshake(self) -> bool:
+        """See TLSChannel."""
+        done = super().handshake()
+        if done:
+            # What verifying a certificate left behind would be taken for an error of the next read.
+            _lib.ERR_clear_error()
+        return done
+
+    def receive(self, buffer: memoryview, size: int) -> int:
+        """See TLSChannel."""
+        global _buffer, _address
+        if self._end is not None:
+            return self._brought(0)
+        if buffer is not _buffer:
+            _buffer, _address = buffer, _ffi.from_buffer(buffer)
+        ssl, address, read, total = self._ssl, _address, _lib.SSL_read, 0
+        while total < size:
+            count = read(ssl, address + total, size - total)
+            if count <= 0:
+                reason = _lib.SSL_get_error(ssl, count)
+                self.wants_write = reason == _lib.SSL_ERROR_WANT_WRITE
+                if reason != _lib.SSL_ERROR_WANT_READ and not self.wants_write:
+                    self._end = self._failure(count)
+                break
+            total += count
+        return self._brought(total)
+
+    def send(self, data: bytes | memoryview) -> int:
+        """See TLSChannel."""
+        ssl = self._ssl
+        if ssl is None:
+            return super().send(data)
+        address, write, size, total = _ffi.from_buffer(data), _lib.SSL_write, len(data), 0
+        while total < size:
+            count = write(ssl, address + total, size - total)
+            if count <= 0:
+                reason = _lib.SSL_get_error(ssl, count)
+                self.wants_read = reason == _lib.SSL_ERROR_WANT_READ
+                if reason != _lib.SSL_ERROR_WANT_WRITE and not self.wants_read:
+                    raise self._failure(count)
+                if not total:
+                    raise BlockingIOError
+                break
+            total += count
+        return total
+
+    def pending(self) -> bool:
+        """See TLSChannel."""
+        return self._end is not None or _lib.SSL_pending(self._ssl) > 0
+
+    def close(self) -> None:
+        """See TLSChannel."""
+        super().close()
+        self._ssl = None
+
+    def _failure(self, count: int) -> Exception:
+        try:
+            self._connection._raise_ssl_error(self._ssl, count)
+        except SSL.Error as error:
+            return lost(error)
+        finally:
+            _lib.ERR_clear_error()
+        return Truncated()
