@@ -32,6 +32,7 @@ from exproxy.detaching import Detached
 from exproxy.interfaces import IWire, IWireUser
 from exproxy.model import TLS, Destination, Source
 from exproxy.settings import TcpOptions
+from exproxy.tls.binding import resumed
 
 # Twisted reads 64 KiB at a time by default; larger reads halve the calls of a bulk stream.
 BUFFER_SIZE = 256 * 1024
@@ -358,6 +359,6 @@ def describe(handle: Any) -> TLS:
         cipher=handle.get_cipher_name() or "",
         server_name=name.decode("ascii", "replace").lower() if name else None,
         alpn=alpn.decode("ascii", "replace") if alpn else None,
-        resumed=bool(handle.session_reused()) if hasattr(handle, "session_reused") else False,
+        resumed=bool(resumed(handle)),
         certificate=certificate.public_bytes(Encoding.DER) if certificate is not None else None,
     )

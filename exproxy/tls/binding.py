@@ -72,7 +72,7 @@ class DirectChannel(TLSChannel):
             _lib.ERR_clear_error()
         return done
 
-    def receive(self, buffer: memoryview, size: int) -> int:
+    def recv_into(self, buffer: memoryview, size: int) -> int:
         """See TLSChannel."""
         global _buffer, _address
         if self._end is not None:
@@ -122,6 +122,8 @@ class DirectChannel(TLSChannel):
     def _failure(self, count: int) -> Exception:
         try:
             self._connection._raise_ssl_error(self._ssl, count)
+        except SSL.ZeroReturnError as error:
+            return error
         except SSL.Error as error:
             return lost(error)
         finally:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from OpenSSL import SSL
 from twisted.python.failure import Failure
@@ -20,24 +20,34 @@ class Truncated(ConnectionResetError):
     """TCP ended without TLS's goodbye (close_notify): what came may not be all (RFC 8446 6.1)."""
 
     def __init__(self) -> None:
-        super().__init__(errno.ECONNRESET, "TLS connection ended without close_notify")
+        super().__init__(errno.ECONNRESET, "the TLS connection ended without close_notify")
+
+
+class ChannelLost(OSError):
+    """The connection is lost for a reason that is not the system's: ``reason`` is what its protocol hears."""
+
+    def __init__(self, reason: Failure) -> None:
+        super().__init__(reason.getErrorMessage())
+        self.reason = reason
 
 
 class TLSChannel:
     """One end of a TLS connection, by pyOpenSSL's public methods; see exproxy.tls.binding for a faster one.
 
     ``connection`` is on a non-blocking socket, and in accept or connect state. ``wants_write``: the last
-    receive() or handshake() waits until the socket can be written to; ``wants_read``: the last send()
+    recv_into() or handshake() waits until the socket can be written to; ``wants_read``: the last send()
     waits until something came. ``learn(connection)``, where it is set, is called once, when the first
-    bytes have come: a server's session tickets come before them.
+    bytes have come: a server's session tickets come before them. ``later()``, where it is set, is called
+    when an end or a loss was found behind bytes: one must ask once more, the socket will tell nothing.
     """
 
-    __slots__ = ("_connection", "_end", "_refusal", "learn", "secured", "wants_read", "wants_write")
+    __slots__ = ("_connection", "_end", "_refusal", "later", "learn", "secured", "wants_read", "wants_write")
 
     def __init__(self, connection: SSL.Connection) -> None:
         self._connection: Any = connection
         self._end: Exception | None = None
-        self._refusal: Exception | None = None
+        self._refusal: Failure | None = None
+        self.later: Callable[[], None] | None = None
         self.learn: Callable[[SSL.Connection], None] | None = None
         self.secured = False
         self.wants_read = False
@@ -51,15 +61,15 @@ class TLSChannel:
 
     def failVerification(self, failure: Failure) -> None:
         """The peer's certificate will not do, for that reason: the handshake fails with it."""
-        self._refusal = cast(Exception, failure.value)
+        self._refusal = failure
 
     # -- the life of a connection ----------------------------------------------------
 
     def handshake(self) -> bool:
         """Go on with the handshake; True once it is done, False while it waits.
 
-        Raises what the peer's certificate was refused for, SSL.Error with OpenSSL's reasons (rubbish, an
-        alert, nothing in common), or OSError where the connection is lost.
+        Raises OSError where the connection is lost; it is ChannelLost for what the peer's certificate was
+        refused for, and for OpenSSL's reasons (rubbish, an alert, nothing in common).
         """
         try:
             self._connection.do_handshake()
@@ -68,17 +78,17 @@ class TLSChannel:
         except SSL.WantWriteError:
             self.wants_write = True
         except SSL.Error as error:
-            raise self._refusal or lost(error) from None
+            raise lost(error) if self._refusal is None else ChannelLost(self._refusal) from None
         else:
             self.secured = True
             self.wants_write = False
         return self.secured
 
-    def receive(self, buffer: memoryview, size: int) -> int:
+    def recv_into(self, buffer: memoryview, size: int) -> int:
         """Decrypt into ``buffer``, up to ``size`` bytes; how many there were, 0 at the peer's close_notify.
 
         Less than ``size`` means that the socket is empty, or that pending() says why not. Raises
-        BlockingIOError where nothing is there, Truncated, SSL.Error, or OSError where the connection is lost.
+        BlockingIOError where nothing is there, and any other OSError where the connection is lost.
         """
         total = 0
         while total < size and self._end is None:
@@ -90,6 +100,8 @@ class TLSChannel:
             except SSL.WantWriteError:
                 self.wants_write = True
                 break
+            except SSL.ZeroReturnError as error:
+                self._end = error
             except SSL.Error as error:
                 self._end = lost(error)
         return self._brought(total)
@@ -98,7 +110,7 @@ class TLSChannel:
         """Encrypt and send; how many bytes of ``data`` were taken.
 
         What was not taken has to be offered again before anything else, at no shorter length: a part of
-        it may be encrypted already. Raises BlockingIOError where nothing was taken, SSL.Error, or OSError
+        it may be encrypted already. Raises BlockingIOError where nothing was taken, and any other OSError
         where the connection is lost.
         """
         if self._connection is None:
@@ -117,7 +129,7 @@ class TLSChannel:
         return total
 
     def pending(self) -> bool:
-        """Whether receive() has something to say that the socket will not be ready for."""
+        """Whether recv_into() has something to say that the socket will not be ready for."""
         return self._end is not None or self._connection.pending() > 0
 
     def shutdown(self) -> bool:
@@ -135,7 +147,7 @@ class TLSChannel:
     def close(self) -> None:
         """Let go of the socket, which is the caller's to close after this; idempotent."""
         connection, self._connection = self._connection, None
-        self.learn = None
+        self.learn = self.later = None
         if connection is not None:
             # Its session can be used again however it ended (OpenSSL would forget it): truncation was told.
             connection.set_shutdown(SSL.SENT_SHUTDOWN | SSL.RECEIVED_SHUTDOWN)
@@ -148,6 +160,8 @@ class TLSChannel:
             if self.learn is not None:
                 learn, self.learn = self.learn, None
                 learn(self._connection)
+            if self._end is not None and self.later is not None:
+                self.later()
             return total
         if self._end is None:
             raise BlockingIOError
@@ -156,10 +170,8 @@ class TLSChannel:
         raise self._end
 
 
-def lost(error: SSL.Error) -> Exception:
-    """What an error of OpenSSL's says of the connection: Truncated, OSError, or the error itself."""
-    if isinstance(error, SSL.ZeroReturnError):
-        return error
+def lost(error: SSL.Error) -> OSError:
+    """What an error of OpenSSL's says of the connection: Truncated, the system's error, or ChannelLost."""
     if isinstance(error, SSL.SysCallError):
         number = error.args[0] if error.args else -1
         return OSError(number, os.strerror(number)) if number > 0 else Truncated()
@@ -167,4 +179,4 @@ def lost(error: SSL.Error) -> Exception:
     # OpenSSL 4 leaves no reason where the other end has gone, older ones leave this.
     if not queue or queue[-1][-1].casefold().startswith("unexpected eof"):
         return Truncated()
-    return error
+    return ChannelLost(Failure(error))

@@ -96,8 +96,14 @@ class ClientTLS:
         made = binding.channel(connection)
         self._prepare(connection, made)
         if self._resume:
-            self._remember(connection, made, sock.getpeername())
+            self._remember(connection, made, self.peer_of(sock))
         return made
+
+    @staticmethod
+    def peer_of(sock: socket.socket) -> Hashable:
+        """Whose sessions are offered there: another port, or address, may be another server."""
+        address: Hashable = sock.getpeername()
+        return address
 
     # -- sessions --------------------------------------------------------------------
 

@@ -98,6 +98,9 @@ def connected() -> tuple[socket.socket, socket.socket]:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         ours = socket.create_connection(listening.getsockname())
         theirs, _ = listening.accept()
+    for sock in (ours, theirs):
+        # What is sent is there at once.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return ours, theirs
 
 
@@ -123,7 +126,7 @@ def received(channel: TLSChannel, buffer: memoryview = BUFFER) -> bytes:
     found = b""
     while True:
         try:
-            count = channel.receive(buffer, len(buffer))
+            count = channel.recv_into(buffer, len(buffer))
         except BlockingIOError:
             return found
         if not count:
