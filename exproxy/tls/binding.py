@@ -34,11 +34,15 @@ _buffer: memoryview | None = None
 _address: Any = None
 
 
-def channel(connection: SSL.Connection) -> TLSChannel:
-    """The fastest channel that this pyOpenSSL allows for. ``connection`` is on a non-blocking socket."""
-    if DIRECT and hasattr(connection, "_ssl"):
-        return DirectChannel(connection)
-    return TLSChannel(connection)
+def channel(connection: SSL.Connection, begins: bool) -> TLSChannel:
+    """The fastest channel that this pyOpenSSL allows for. ``connection`` is on a non-blocking socket,
+    ``begins`` where it is a client's."""
+    if begins:
+        connection.set_connect_state()
+    else:
+        connection.set_accept_state()
+    kind = DirectChannel if DIRECT and hasattr(connection, "_ssl") else TLSChannel
+    return kind(connection, begins)
 
 
 def restrict_groups(context: SSL.Context, groups: bytes) -> bool:
@@ -60,8 +64,8 @@ class DirectChannel(TLSChannel):
 
     __slots__ = ("_ssl",)
 
-    def __init__(self, connection: Any) -> None:
-        super().__init__(connection)
+    def __init__(self, connection: Any, begins: bool = False) -> None:
+        super().__init__(connection, begins)
         self._ssl = connection._ssl
 
     def handshake(self) -> bool:

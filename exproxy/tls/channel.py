@@ -34,17 +34,29 @@ class ChannelLost(OSError):
 class TLSChannel:
     """One end of a TLS connection, by pyOpenSSL's public methods; see exproxy.tls.binding for a faster one.
 
-    ``connection`` is on a non-blocking socket, and in accept or connect state. ``wants_write``: the last
-    recv_into() or handshake() waits until the socket can be written to; ``wants_read``: the last send()
-    waits until something came. ``learn(connection)``, where it is set, is called once, when the first
-    bytes have come: a server's session tickets come before them. ``later()``, where it is set, is called
-    when an end or a loss was found behind bytes: one must ask once more, the socket will tell nothing.
+    ``connection`` is on a non-blocking socket, in connect state where it ``begins``, else in accept state.
+    ``wants_write``: the last recv_into() or handshake() waits until the socket can be written to;
+    ``wants_read``: the last send() waits until something came. ``learn(connection)``, where it is set, is
+    called once, when the first bytes have come: a server's session tickets come before them. ``later()``,
+    where it is set, is called when an end or a loss was found behind bytes: one must ask once more, the
+    socket will tell nothing.
     """
 
-    __slots__ = ("_connection", "_end", "_refusal", "later", "learn", "secured", "wants_read", "wants_write")
+    __slots__ = (
+        "_connection",
+        "_end",
+        "_refusal",
+        "begins",
+        "later",
+        "learn",
+        "secured",
+        "wants_read",
+        "wants_write",
+    )
 
-    def __init__(self, connection: SSL.Connection) -> None:
+    def __init__(self, connection: SSL.Connection, begins: bool = False) -> None:
         self._connection: Any = connection
+        self.begins = begins
         self._end: Exception | None = None
         self._refusal: Failure | None = None
         self.later: Callable[[], None] | None = None

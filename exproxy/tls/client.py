@@ -92,8 +92,7 @@ class ClientTLS:
     def channel(self, sock: socket.socket) -> TLSChannel:
         """TLS on a connected, non-blocking socket; its handshake has still to be carried out."""
         connection = SSL.Connection(self._context, sock)
-        connection.set_connect_state()
-        made = binding.channel(connection)
+        made = binding.channel(connection, begins=True)
         self._prepare(connection, made)
         if self._resume:
             self._remember(connection, made, self.peer_of(sock))

@@ -86,12 +86,13 @@ def _ask_for_certificates(context: SSL.Context, authorities: str, required: bool
 
 
 class Shown:
-    """What is shown at one time: the contexts by name, made from one reading of the files."""
+    """What is shown at one time: the contexts by name, made from one reading of the files.
 
-    def __init__(
-        self, files: Sequence[CertificateFiles], alpn: Sequence[bytes], options: ServerTLSOptions
-    ) -> None:
-        self.material = tuple(material(each) for each in files)
+    Each context encrypts tickets with keys of its own, which no other process and no later context has.
+    """
+
+    def __init__(self, shown: Sequence[Material], alpn: Sequence[bytes], options: ServerTLSOptions) -> None:
+        self.material = tuple(shown)
         contexts = [server_context(each, alpn, options) for each in self.material]
         self.default = contexts[0]
         self._by_name: dict[str, SSL.Context] = {}
@@ -136,7 +137,10 @@ class ServerTLS:
         )
         self._alpn = tuple(alpn)
         self._options = options
-        self._shown = Shown(self.files, self._alpn, options)
+        self._shown = self._read()
+
+    def _read(self) -> Shown:
+        return Shown([material(each) for each in self.files], self._alpn, self._options)
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -166,8 +170,15 @@ class ServerTLS:
         Raises Unfit where one of them cannot be used: then nothing has changed.
         """
         before = self._shown
-        self._shown = Shown(self.files, self._alpn, self._options)
+        self._shown = self._read()
         return before.fingerprints != self._shown.fingerprints
+
+    def rotate(self) -> None:
+        """Encrypt tickets with new keys from now on; those that were given out are worth nothing any more.
+
+        Whoever finds the old ones can read no TLS 1.2 connection that was resumed with such a ticket.
+        """
+        self._shown = Shown(self._shown.material, self._alpn, self._options)
 
     def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """See IOpenSSLServerConnectionCreator."""
@@ -175,6 +186,4 @@ class ServerTLS:
 
     def channel(self, sock: socket.socket) -> TLSChannel:
         """TLS on an accepted, non-blocking socket; its handshake has still to be carried out."""
-        connection = SSL.Connection(self._shown.default, sock)
-        connection.set_accept_state()
-        return binding.channel(connection)
+        return binding.channel(SSL.Connection(self._shown.default, sock), begins=False)
