@@ -15,20 +15,14 @@ from typing import Any
 from OpenSSL import SSL
 from twisted.python.failure import Failure
 
+from exproxy.channel import ChannelLost
+
 
 class Truncated(ConnectionResetError):
     """TCP ended without TLS's goodbye (close_notify): what came may not be all (RFC 8446 6.1)."""
 
     def __init__(self) -> None:
         super().__init__(errno.ECONNRESET, "the TLS connection ended without close_notify")
-
-
-class ChannelLost(OSError):
-    """The connection is lost for a reason that is not the system's: ``reason`` is what its protocol hears."""
-
-    def __init__(self, reason: Failure) -> None:
-        super().__init__(reason.getErrorMessage())
-        self.reason = reason
 
 
 class TLSChannel:

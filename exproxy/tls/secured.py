@@ -16,8 +16,9 @@ from OpenSSL import SSL
 from twisted.internet.interfaces import ISSLTransport
 from zope.interface import implementer
 
+from exproxy.channel import CLOSED, LOST, reason_of
 from exproxy.readiness import IN, OUT
-from exproxy.stream import CLOSED, LOST, SHARE, Stream, reason_of
+from exproxy.stream import SHARE, Stream
 from exproxy.tls.channel import TLSChannel
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class SecuredStream(Stream):
 
     def __init__(self, stream: Stream, maker: Maker) -> None:
         """Take over everything that ``stream`` has, whose protocol has this transport from now on."""
-        protocol, poller = stream.protocol, stream.poller
+        protocol, poller = stream.protocol, stream._poller
         paused, producer, waits = stream._paused, stream._producer, stream._waits
         given = stream.detach()
         super().__init__(poller, given.socket, stream.peer, stream.here, tuned=True)
@@ -111,6 +112,9 @@ class SecuredStream(Stream):
     def _end(self) -> None:
         """close_notify: whatever is queued is still sent."""
         self._ended, self._ready = True, False
+        if self._broken:
+            self._lose(self._reason)
+            return
         self.disconnecting = True
         self._producer, self._waits = None, False
         self._maybe_close()

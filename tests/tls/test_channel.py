@@ -14,8 +14,9 @@ import weakref
 from OpenSSL import SSL
 from service_identity import VerificationError
 
+from exproxy.channel import ChannelLost
 from exproxy.tls import binding
-from exproxy.tls.channel import ChannelLost, TLSChannel, Truncated, lost
+from exproxy.tls.channel import TLSChannel, Truncated, lost
 from exproxy.tls.client import WrongCertificate
 from exproxy.wire import describe, reason_text
 from tests.tls.channels import (
