@@ -67,7 +67,7 @@ class Poller:
         self.sweep = sweep
         self.alarms = Alarms(reactor)
         self.pipes = Pipes() if pipes is None else pipes
-        self.handshakes = Handshakes(self.later)
+        self.handshakes = Handshakes()
         self.now = 0.0
         self.share = 0
         self.buffer = memoryview(bytearray(BULK_READ))

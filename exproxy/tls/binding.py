@@ -30,6 +30,10 @@ _NEEDED = (
 DIRECT = all(hasattr(_lib, name) for name in _NEEDED) and hasattr(SSL.Connection, "_raise_ssl_error")
 
 # The buffer that was read into last, and OpenSSL's way to it: nearly always the one that all share.
+#
+# CPython before 3.14 crashes where garbage has a memoryview and cffi's way into it (gh-77894). So cffi gets
+# the bytearray below the view, and what it has of bytes to be sent is gone before anything is raised, since
+# a traceback keeps what its frames know.
 _buffer: memoryview | None = None
 _address: Any = None
 
@@ -77,15 +81,14 @@ class DirectChannel(TLSChannel):
         return done
 
     def recv_into(self, buffer: memoryview, size: int) -> int:
-        """See TLSChannel."""
-        global _buffer, _address
+        """See TLSChannel. A buffer that is all of a bytearray is read into without a copy."""
         if self._end is not None:
             return self._brought(0)
-        if buffer is not _buffer:
-            _buffer, _address = buffer, _ffi.from_buffer(buffer)
-        ssl, address, read, total = self._ssl, _address, _lib.SSL_read, 0
+        if buffer is not _buffer and not _remember(buffer):
+            return super().recv_into(buffer, size)
+        ssl, read, total = self._ssl, _lib.SSL_read, 0
         while total < size:
-            count = read(ssl, address + total, size - total)
+            count = read(ssl, _address + total, size - total)
             if count <= 0:
                 reason = _lib.SSL_get_error(ssl, count)
                 self.wants_write = reason == _lib.SSL_ERROR_WANT_WRITE
@@ -104,10 +107,12 @@ class DirectChannel(TLSChannel):
         while total < size:
             count = write(ssl, address + total, size - total)
             if count <= 0:
+                del address
                 reason = _lib.SSL_get_error(ssl, count)
                 self.wants_read = reason == _lib.SSL_ERROR_WANT_READ
                 if reason != _lib.SSL_ERROR_WANT_WRITE and not self.wants_read:
-                    raise self._failure(count)
+                    error: Any = self._failure(count)
+                    raise error
                 if not total:
                     raise BlockingIOError
                 break
@@ -123,7 +128,7 @@ class DirectChannel(TLSChannel):
         super().close()
         self._ssl = None
 
-    def _failure(self, count: int) -> Exception:
+    def _failure(self, count: int) -> OSError | SSL.ZeroReturnError:
         try:
             self._connection._raise_ssl_error(self._ssl, count)
         except SSL.ZeroReturnError as error:
@@ -133,3 +138,13 @@ class DirectChannel(TLSChannel):
         finally:
             _lib.ERR_clear_error()
         return Truncated()
+
+
+def _remember(buffer: memoryview) -> bool:
+    """Prepare for reading into it; False where it is a part of something."""
+    global _buffer, _address
+    whole = buffer.obj
+    if not isinstance(whole, bytearray) or len(whole) != buffer.nbytes:
+        return False
+    _buffer, _address = buffer, _ffi.from_buffer(whole)
+    return True

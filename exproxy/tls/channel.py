@@ -185,4 +185,5 @@ def lost(error: SSL.Error) -> OSError:
     # OpenSSL 4 leaves no reason where the other end has gone, older ones leave this.
     if not queue or queue[-1][-1].casefold().startswith("unexpected eof"):
         return Truncated()
-    return ChannelLost(Failure(error))
+    # Without the frames that it came through, and all that they know.
+    return ChannelLost(Failure(error.with_traceback(None)))

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from twisted.logger import Logger
 
 # Steps that are carried out before everything else has its turn again: some 3 ms with ECDSA, 5 with RSA.
 PER_TURN = 8
+
+Later: TypeAlias = Callable[[Callable[[], None]], None]
 
 
 class Shaking(Protocol):
@@ -31,32 +33,29 @@ class Handshakes:
 
     log = Logger()
 
-    def __init__(self, later: Callable[[Callable[[], None]], None]) -> None:
-        """``later(call)`` calls once when those that are ready now were served: see Poller."""
-        self._later = later
+    def __init__(self) -> None:
         # A dictionary's first is found slowly where many have gone before it.
         self._waiting: OrderedDict[Shaking, None] = OrderedDict()
-        self._asked = False
+        # Whom the next turn was asked of; None while none is wanted.
+        self._later: Later | None = None
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def put(self, shaking: Shaking) -> None:
-        """It can go on, when its turn comes; idempotent until then."""
+    def put(self, shaking: Shaking, later: Later) -> None:
+        """It can go on, when its turn comes; idempotent until then. ``later(call)`` calls once when those
+        that are ready now were served: see Poller."""
         self._waiting[shaking] = None
-        self._ask()
+        if self._later is None:
+            self._later = later
+            later(self._turn)
 
     def drop(self, shaking: Shaking) -> None:
         """It is gone; idempotent."""
         self._waiting.pop(shaking, None)
 
-    def _ask(self) -> None:
-        if not self._asked:
-            self._asked = True
-            self._later(self._turn)
-
     def _turn(self) -> None:
-        self._asked = False
+        later, self._later = self._later, None
         left = min(PER_TURN, len(self._waiting))
         while left and self._waiting:
             left -= 1
@@ -66,5 +65,6 @@ class Handshakes:
             except Exception:
                 self.log.failure("{shaking} failed", shaking=shaking)
                 shaking.fail()
-        if self._waiting:
-            self._ask()
+        if self._waiting and self._later is None and later is not None:
+            self._later = later
+            later(self._turn)

@@ -93,6 +93,38 @@ class DirectTests(ChannelTestCase):
         self.assertEqual(channel.recv_into(buffer, 3), 3)
         self.assertEqual(bytes(buffer), b"012-------")
 
+    def test_a_part_of_a_buffer(self) -> None:
+        """A view of a part of something is read into as well as a whole one."""
+        channel, far = self.pair()
+        far.send(b"0123456789")
+        whole = bytearray(b"-" * 10)
+        self.assertEqual(channel.recv_into(memoryview(whole)[2:6], 4), 4)
+        self.assertEqual(whole, b"--0123----")
+
+    def test_garbage_with_buffers(self) -> None:
+        """Buffers that were used, errors and all, can become garbage in any order."""
+        for _ in range(5):
+            channel, far = self.pair()
+            kept: list[object] = [memoryview(bytearray(100)), memoryview(b"x" * 100)]
+            gc.collect()
+            kept.append(kept)
+            far.send(b"word")
+            channel.recv_into(kept[0], 100)  # type: ignore[arg-type]
+            far.shutdown(socket.SHUT_RD)
+            far.close()
+            try:
+                while True:
+                    channel.send(kept[1])  # type: ignore[arg-type]
+            except OSError as error:
+                kept.append(error)
+            try:
+                channel.recv_into(kept[0], 100)  # type: ignore[arg-type]
+            except OSError as error:
+                kept.append(error)
+            channel.close()
+            del kept, channel, far
+            gc.collect()
+
     def test_bulk(self) -> None:
         """Megabytes arrive whole in both directions while neither end waits for the other."""
         channel, far = self.pair()

@@ -27,17 +27,17 @@ class Turns:
 
 
 class Step:
-    """A handshake of ``steps`` steps; ``said`` is the common list of whose turn it was."""
+    """A handshake of ``steps`` steps; ``case.said`` is the list of whose turn it was."""
 
-    def __init__(self, name: int, handshakes: Handshakes, said: list[int], steps: int = 1) -> None:
-        self.name, self.handshakes, self.said, self.steps = name, handshakes, said, steps
+    def __init__(self, name: int, case: HandshakesTests, steps: int = 1) -> None:
+        self.name, self.case, self.steps = name, case, steps
         self.failed = False
 
     def shake(self) -> None:
-        self.said.append(self.name)
+        self.case.said.append(self.name)
         self.steps -= 1
         if self.steps:
-            self.handshakes.put(self)
+            self.case.handshakes.put(self, self.case.turns.later)
 
     def fail(self) -> None:
         self.failed = True
@@ -48,12 +48,12 @@ class HandshakesTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.turns = Turns()
-        self.handshakes = Handshakes(self.turns.later)
+        self.handshakes = Handshakes()
         self.said: list[int] = []
 
     def put(self, name: int, steps: int = 1) -> Step:
-        step = Step(name, self.handshakes, self.said, steps)
-        self.handshakes.put(step)
+        step = Step(name, self, steps)
+        self.handshakes.put(step, self.turns.later)
         return step
 
     def test_a_few(self) -> None:
@@ -91,7 +91,7 @@ class HandshakesTests(SynchronousTestCase):
         """Whoever is in the queue already keeps its place."""
         first = self.put(0)
         self.put(1)
-        self.handshakes.put(first)
+        self.handshakes.put(first, self.turns.later)
         self.turns.turn()
         self.assertEqual(self.said, [0, 1])
 
@@ -112,8 +112,8 @@ class HandshakesTests(SynchronousTestCase):
             def shake(self) -> None:
                 raise ValueError("a mistake")
 
-        wrong = Wrong(0, self.handshakes, self.said)
-        self.handshakes.put(wrong)
+        wrong = Wrong(0, self)
+        self.handshakes.put(wrong, self.turns.later)
         self.put(1)
         self.turns.turn()
         self.assertTrue(wrong.failed)
