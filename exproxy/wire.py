@@ -14,7 +14,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
@@ -34,7 +33,7 @@ from exproxy.model import TLS, Destination, Source
 from exproxy.settings import TcpOptions
 from exproxy.socket_options import set_options
 from exproxy.stream import Stream
-from exproxy.tls.binding import resumed
+from exproxy.tls.description import describe
 from exproxy.tls.secured import SecuredStream
 
 # Twisted reads 64 KiB at a time by default; larger reads halve the calls of a bulk stream.
@@ -358,18 +357,3 @@ def reason_text(reason: Failure) -> str:
     else:
         text = " ".join(str(value).split())
     return text[:200] or type(value).__name__
-
-
-def describe(handle: Any) -> TLS:
-    """The TLS fact of an ``OpenSSL.SSL.Connection``."""
-    name = handle.get_servername()
-    alpn = handle.get_alpn_proto_negotiated()
-    certificate = handle.get_peer_certificate(as_cryptography=True)
-    return TLS(
-        version=handle.get_protocol_version_name(),
-        cipher=handle.get_cipher_name() or "",
-        server_name=name.decode("ascii", "replace").lower() if name else None,
-        alpn=alpn.decode("ascii", "replace") if alpn else None,
-        resumed=bool(resumed(handle)),
-        certificate=certificate.public_bytes(Encoding.DER) if certificate is not None else None,
-    )

@@ -22,10 +22,17 @@ _NEEDED = (
     "ERR_clear_error",
     "SSL_ERROR_WANT_READ",
     "SSL_ERROR_WANT_WRITE",
+    "SSL_CIPHER_get_name",
+    "SSL_do_handshake",
+    "SSL_get0_alpn_selected",
+    "SSL_get_current_cipher",
     "SSL_get_error",
+    "SSL_get_servername",
+    "SSL_get_version",
     "SSL_pending",
     "SSL_read",
     "SSL_write",
+    "TLSEXT_NAMETYPE_host_name",
 )
 DIRECT = all(hasattr(_lib, name) for name in _NEEDED) and hasattr(SSL.Connection, "_raise_ssl_error")
 
@@ -36,6 +43,12 @@ DIRECT = all(hasattr(_lib, name) for name in _NEEDED) and hasattr(SSL.Connection
 # a traceback keeps what its frames know.
 _buffer: memoryview | None = None
 _address: Any = None
+# Where OpenSSL writes an address and a length.
+_place: Any
+_length: Any
+_place, _length = (_ffi.new("unsigned char **"), _ffi.new("unsigned int *")) if DIRECT else (None, None)
+# OpenSSL's words by their address: they are constants of its.
+_words: dict[Any, str] = {}
 
 
 def channel(connection: SSL.Connection, begins: bool) -> TLSChannel:
@@ -63,6 +76,27 @@ def resumed(connection: Any) -> bool | None:
     return None if reused is None or pointer is None else bool(reused(pointer))
 
 
+def agreed(connection: Any) -> tuple[str, str | None, bytes | None, bytes]:
+    """Version, cipher, the server's name as the client said it, and the protocol (ALPN, b"" for none)."""
+    ssl = getattr(connection, "_ssl", None)
+    if not DIRECT or ssl is None:
+        return (
+            connection.get_protocol_version_name(),
+            connection.get_cipher_name(),
+            connection.get_servername(),
+            connection.get_alpn_proto_negotiated(),
+        )
+    name = _lib.SSL_get_servername(ssl, _lib.TLSEXT_NAMETYPE_host_name)
+    _lib.SSL_get0_alpn_selected(ssl, _place, _length)
+    cipher = _lib.SSL_get_current_cipher(ssl)
+    return (
+        _text(_lib.SSL_get_version(ssl)),
+        _text(_lib.SSL_CIPHER_get_name(cipher)) if cipher else None,
+        _ffi.string(name) if name else None,
+        _ffi.buffer(_place[0], _length[0])[:] if _length[0] else b"",
+    )
+
+
 class DirectChannel(TLSChannel):
     """SSL_read into the caller's own buffer, and SSL_write from it: no copy, one call for each record."""
 
@@ -74,11 +108,23 @@ class DirectChannel(TLSChannel):
 
     def handshake(self) -> bool:
         """See TLSChannel."""
-        done = super().handshake()
-        if done:
+        result = _lib.SSL_do_handshake(self._ssl)
+        if result == 1:
+            self.secured, self.wants_write = True, False
             # What verifying a certificate left behind would be taken for an error of the next read.
             _lib.ERR_clear_error()
-        return done
+            return True
+        reason = _lib.SSL_get_error(self._ssl, result)
+        self.wants_write = reason == _lib.SSL_ERROR_WANT_WRITE
+        if reason != _lib.SSL_ERROR_WANT_READ and not self.wants_write:
+            try:
+                # It knows what a callback has raised.
+                self._connection._raise_ssl_error(self._ssl, result)
+            except SSL.Error as error:
+                raise self._refused(error) from None
+            finally:
+                _lib.ERR_clear_error()
+        return False
 
     def recv_into(self, buffer: memoryview, size: int) -> int:
         """See TLSChannel. A buffer that is all of a bytearray is read into without a copy."""
@@ -148,3 +194,10 @@ def _remember(buffer: memoryview) -> bool:
         return False
     _buffer, _address = buffer, _ffi.from_buffer(whole)
     return True
+
+
+def _text(word: Any) -> str:
+    found = _words.get(word)
+    if found is None:
+        found = _words[word] = _ffi.string(word).decode("ascii", "replace")
+    return found

@@ -84,7 +84,7 @@ class TLSChannel:
         except SSL.WantWriteError:
             self.wants_write = True
         except SSL.Error as error:
-            raise lost(error) if self._refusal is None else ChannelLost(self._refusal) from None
+            raise self._refused(error) from None
         else:
             self.secured = True
             self.wants_write = False
@@ -160,6 +160,10 @@ class TLSChannel:
             self._end = self._end or OSError(errno.EBADF, os.strerror(errno.EBADF))
 
     # -- inside ----------------------------------------------------------------------
+
+    def _refused(self, error: SSL.Error) -> OSError:
+        """Why a handshake failed."""
+        return lost(error) if self._refusal is None else ChannelLost(self._refusal)
 
     def _brought(self, total: int) -> int:
         if total:

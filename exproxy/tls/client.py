@@ -98,8 +98,7 @@ class ClientTLS:
             self._remember(connection, made, self.peer_of(sock))
         return made
 
-    @staticmethod
-    def peer_of(sock: socket.socket) -> Hashable:
+    def peer_of(self, sock: socket.socket) -> Hashable:
         """Whose sessions are offered there: another port, or address, may be another server."""
         address: Hashable = sock.getpeername()
         return address

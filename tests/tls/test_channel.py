@@ -18,7 +18,8 @@ from exproxy.channel import ChannelLost
 from exproxy.tls import binding
 from exproxy.tls.channel import TLSChannel, Truncated, lost
 from exproxy.tls.client import WrongCertificate
-from exproxy.wire import describe, reason_text
+from exproxy.tls.description import describe
+from exproxy.wire import reason_text
 from tests.tls.channels import (
     AGAIN,
     BUFFER,

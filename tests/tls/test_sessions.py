@@ -10,8 +10,8 @@ from OpenSSL import SSL
 
 from exproxy.tls import binding
 from exproxy.tls.client import ClientTLS
+from exproxy.tls.description import describe
 from exproxy.tls.sessions import LIFETIME, PEERS, PER_PEER, Sessions
-from exproxy.wire import describe
 from tests.tls.channels import AGAIN, ChannelTestCase, asking, far_server, received, shake
 
 
@@ -89,7 +89,7 @@ class ResumingTests(ChannelTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.patch(ClientTLS, "peer_of", staticmethod(lambda sock: "server"))
+        self.patch(ClientTLS, "peer_of", lambda maker, sock: "server")
 
     def test_again_and_again(self) -> None:
         """Every connection after the first resumes, with TLS 1.2 and 1.3."""
