@@ -10,7 +10,7 @@ from typing import Any
 
 from OpenSSL import SSL
 
-from exproxy.tls.channel import TLSChannel, Truncated, lost
+from exproxy.tls.channel import GOODBYE, TLSChannel, Truncated, lost
 
 try:
     from OpenSSL._util import ffi as _ffi
@@ -22,6 +22,7 @@ _NEEDED = (
     "ERR_clear_error",
     "SSL_ERROR_WANT_READ",
     "SSL_ERROR_WANT_WRITE",
+    "SSL_ERROR_ZERO_RETURN",
     "SSL_CIPHER_get_name",
     "SSL_do_handshake",
     "SSL_get0_alpn_selected",
@@ -138,7 +139,9 @@ class DirectChannel(TLSChannel):
             if count <= 0:
                 reason = _lib.SSL_get_error(ssl, count)
                 self.wants_write = reason == _lib.SSL_ERROR_WANT_WRITE
-                if reason != _lib.SSL_ERROR_WANT_READ and not self.wants_write:
+                if reason == _lib.SSL_ERROR_ZERO_RETURN:
+                    self._end = GOODBYE
+                elif reason != _lib.SSL_ERROR_WANT_READ and not self.wants_write:
                     self._end = self._failure(count)
                 break
             total += count
@@ -157,8 +160,7 @@ class DirectChannel(TLSChannel):
                 reason = _lib.SSL_get_error(ssl, count)
                 self.wants_read = reason == _lib.SSL_ERROR_WANT_READ
                 if reason != _lib.SSL_ERROR_WANT_WRITE and not self.wants_read:
-                    error: Any = self._failure(count)
-                    raise error
+                    raise self._failure(count)
                 if not total:
                     raise BlockingIOError
                 break
@@ -174,11 +176,9 @@ class DirectChannel(TLSChannel):
         super().close()
         self._ssl = None
 
-    def _failure(self, count: int) -> OSError | SSL.ZeroReturnError:
+    def _failure(self, count: int) -> OSError:
         try:
             self._connection._raise_ssl_error(self._ssl, count)
-        except SSL.ZeroReturnError as error:
-            return error
         except SSL.Error as error:
             return lost(error)
         finally:

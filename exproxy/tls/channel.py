@@ -17,6 +17,9 @@ from twisted.python.failure import Failure
 
 from exproxy.channel import ChannelLost
 
+# The peer's close_notify: an end that is no loss.
+GOODBYE = SSL.ZeroReturnError()
+
 
 class Truncated(ConnectionResetError):
     """TCP ended without TLS's goodbye (close_notify): what came may not be all (RFC 8446 6.1)."""
@@ -106,8 +109,8 @@ class TLSChannel:
             except SSL.WantWriteError:
                 self.wants_write = True
                 break
-            except SSL.ZeroReturnError as error:
-                self._end = error
+            except SSL.ZeroReturnError:
+                self._end = GOODBYE
             except SSL.Error as error:
                 self._end = lost(error)
         return self._brought(total)
@@ -175,7 +178,7 @@ class TLSChannel:
             return total
         if self._end is None:
             raise BlockingIOError
-        if isinstance(self._end, SSL.ZeroReturnError):
+        if self._end is GOODBYE:
             return 0
         raise self._end
 
