@@ -160,7 +160,8 @@ class TLSChannel:
         if connection is not None:
             # Its session can be used again however it ended (OpenSSL would forget it): truncation was told.
             connection.set_shutdown(SSL.SENT_SHUTDOWN | SSL.RECEIVED_SHUTDOWN)
-            self._end = self._end or OSError(errno.EBADF, os.strerror(errno.EBADF))
+            # What was raised knows its frames, and so this channel.
+            self._end = OSError(errno.EBADF, os.strerror(errno.EBADF))
 
     # -- inside ----------------------------------------------------------------------
 

@@ -491,7 +491,7 @@ class SecuredTests(SecuredTestCase):
         self.addCleanup(gc.enable)
         kept = []
         for maker in (serving(), asking()):
-            for end in ("theirs", "ours", "dropped", "handshake"):
+            for end in ("theirs", "truncated", "broken", "ours", "dropped", "handshake"):
                 hearing, far = self.started(maker)
                 if end != "handshake":
                     self.shake(hearing, far)
@@ -501,6 +501,12 @@ class SecuredTests(SecuredTestCase):
                     hearing.transport.loseConnection()
                 elif end == "dropped":
                     hearing.transport.abortConnection()
+                elif end == "theirs":
+                    with contextlib.suppress(*AGAIN):
+                        far.unwrap()
+                elif end == "broken":
+                    socket.socket.send(far, b"\x17\x03\x03\x00\x20" + b"x" * 32)
+                    self.hand.turn()
                 far.close()
                 self.hand.turn()
                 self.assertEqual(len(hearing.heard), 1 + (end != "handshake"))
