@@ -7,6 +7,7 @@ in, and before the first byte of a greeting, and no protocol need know of it.
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -18,6 +19,7 @@ from exproxy.channel import CLOSED
 from exproxy.interfaces import IProtocolFactory
 from exproxy.model import Destination, Source
 from exproxy.proxy_protocol import Header, Malformed, parse
+from exproxy.stream import Stream
 from exproxy.wire import Wire, plain
 
 if TYPE_CHECKING:
@@ -64,6 +66,38 @@ class ProxiedFactory(Factory):
         return None
 
 
+class HeaderChannel:
+    """What a stream reads through at first: the header comes out of the socket, and what follows stays in it.
+
+    It may be a ClientHello, and TLS reads for itself.
+    """
+
+    def __init__(self, stream: Stream) -> None:
+        assert stream.socket is not None
+        self._stream = stream
+        self._socket = stream.socket
+        self._header = b""
+        self.send = stream.socket.send
+
+    def recv_into(self, buffer: memoryview, size: int, /) -> int:
+        """See Channel."""
+        there = self._socket.recv_into(buffer, size, socket.MSG_PEEK)
+        if not there:
+            return 0
+        mine = there
+        try:
+            header = parse(self._header + bytes(buffer[:there]))
+        except Malformed:
+            header = None
+        if header is not None:
+            mine = header.length - len(self._header)
+        if mine < there:
+            self._stream.look()
+        count = self._socket.recv_into(buffer, mine)
+        self._header += bytes(buffer[:count])
+        return count
+
+
 class Introduction(Protocol):
     """Reads the header of one connection, and hands the transport over."""
 
@@ -77,6 +111,9 @@ class Introduction(Protocol):
         service = self._owner.service
         self._owner.waiting.add(self)
         self._timer = service.clock.callLater(service.timeouts.proxy_header, self._late)
+        transport = self._transport
+        if isinstance(transport, Stream):
+            transport.channel = HeaderChannel(transport)
 
     def dataReceived(self, data: bytes) -> None:
         """A part of the header, perhaps with the client's first bytes behind it."""
@@ -138,6 +175,8 @@ class Introduction(Protocol):
             transport.getPeer, transport.getHost = (lambda: client), (lambda: reached)
             if isinstance(protocol, Wire):
                 protocol.via, protocol.listener = Source(*plain(proxy)), plain(here)[1]
+        if isinstance(transport, Stream) and transport.socket is not None:
+            transport.channel = transport.socket
         transport.protocol = protocol
         protocol.makeConnection(transport)
         rest, self._received = self._received[header.length :], b""
