@@ -146,10 +146,11 @@ class Wire:
         self._secure = True
         self.resume()
         if not self.gone:
-            if isinstance(self.transport, Stream):
-                SecuredStream(self.transport, context)
-            else:
+            if not isinstance(self.transport, Stream):
                 self.transport.startTLS(context)
+            elif self.transport.socket is not None:
+                SecuredStream(self.transport, context)
+            # Else it has ended just now, and will say so.
         return dropped
 
     def close(self, half: bool = False) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,9 @@ class ClientTLS:
         made = binding.channel(connection, begins=True)
         self._prepare(connection, made)
         if self._resume:
-            self._remember(connection, made, self.peer_of(sock))
+            # One that is gone already has no address, and no handshake.
+            with suppress(OSError):
+                self._remember(connection, made, self.peer_of(sock))
         return made
 
     def peer_of(self, sock: socket.socket) -> Hashable:

@@ -39,12 +39,17 @@ class SecuredStream(Stream):
     __slots__ = ("_leaving", "_plain", "tls")
 
     def __init__(self, stream: Stream, maker: Maker) -> None:
-        """Take over everything that ``stream`` has, whose protocol has this transport from now on."""
+        """Take over everything that ``stream`` has, whose protocol has this transport from now on.
+
+        Raises what ``maker`` does; then nothing has changed.
+        """
+        assert stream.socket is not None
+        tls = maker.channel(stream.socket)
         protocol, poller = stream.protocol, stream._poller
         paused, producer, waits = stream._paused, stream._producer, stream._waits
         given = stream.detach()
         super().__init__(poller, given.socket, stream.peer, stream.here, tuned=True)
-        self.channel = self.tls = maker.channel(given.socket)
+        self.channel = self.tls = tls
         self.tls.later = self._later
         # What was written before has to be sent before the handshake; what is written now, after it.
         self._plain = given.unsent

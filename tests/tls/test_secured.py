@@ -18,11 +18,13 @@ from zope.interface.verify import verifyObject
 from exproxy.channel import LOST
 from exproxy.model import Destination, Source
 from exproxy.stream import HIGH, Stream
+from exproxy.tls.channel import TLSChannel
 from exproxy.tls.client import ClientTLS
 from exproxy.tls.handshakes import PER_TURN
 from exproxy.tls.secured import SecuredStream
 from exproxy.tls.server import ServerTLS
-from exproxy.wire import reason_text
+from exproxy.wire import Wire, reason_text
+from tests.loopback.pairs import Recorder
 from tests.relay.sockets import Hand, descriptors
 from tests.tls.channels import AGAIN, ChannelTestCase, asking, connected, far_client, far_server, serving
 
@@ -394,6 +396,41 @@ class SecuredTests(SecuredTestCase):
         self.assertEqual(len(hearing.heard), 2)
         self.assertRaises(OSError, far.recv, 1)
 
+    def test_begun_too_late(self) -> None:
+        """TLS that begins on a wire whose connection has just ended waits for nothing: the end is told."""
+        made: list[Wire] = []
+        ours, theirs = connected()
+        self.addCleanup(theirs.close)
+        ours.setblocking(False)
+        wire = Wire(made.append)
+        Stream(self.hand.poller, ours, Source("192.0.2.1", 1), Destination("192.0.2.2", 2)).begin(wire)
+        heard = Recorder()
+        wire.attach(heard)
+        wire.abort()
+        wire.start_tls(serving())
+        self.hand.turn()
+        self.assertEqual(heard.words(), ["lost"])
+
+    def test_a_maker_that_fails(self) -> None:
+        """Where no TLS can be had the plain stream is as it was."""
+        hearing, theirs = self.stream()
+        plain = hearing.transport
+        with self.assertRaises(ZeroDivisionError):
+            SecuredStream(plain, Unable())
+        self.assertIs(hearing.transport, plain)
+        theirs.send(b"plain")
+        self.hand.turn()
+        self.assertEqual(hearing.data, b"plain")
+
+    def test_a_server_that_is_gone(self) -> None:
+        """A client that begins with somebody who has reset the connection meanwhile hears of a loss."""
+        hearing, theirs = self.stream()
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        theirs.close()
+        SecuredStream(hearing.transport, asking())
+        self.hand.turn()
+        self.assertEqual(hearing.heard, [reason_of_a_loss()])
+
     # -- handshakes that fail --------------------------------------------------------
 
     def test_rubbish(self) -> None:
@@ -520,6 +557,13 @@ class PublicSecuredTests(SecuredTests):
     """The same by pyOpenSSL's public methods."""
 
     direct = False
+
+
+class Unable:
+    """A maker that makes nothing."""
+
+    def channel(self, sock: socket.socket) -> TLSChannel:
+        raise ZeroDivisionError
 
 
 def reason_of_a_loss() -> str:
