@@ -29,42 +29,48 @@ class Shaking(Protocol):
 
 
 class Handshakes:
-    """The queue of handshakes that can go on, first come, first served; each turn takes PER_TURN of them."""
+    """The queue of handshakes that can go on, first come, first served; each turn takes PER_TURN of them.
+
+    Those that are urgent come before all others: connections to servers, for clients that are in already.
+    """
 
     log = Logger()
 
     def __init__(self) -> None:
         # A dictionary's first is found slowly where many have gone before it.
+        self._urgent: OrderedDict[Shaking, None] = OrderedDict()
         self._waiting: OrderedDict[Shaking, None] = OrderedDict()
         # Whom the next turn was asked of; None while none is wanted.
         self._later: Later | None = None
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self._urgent) + len(self._waiting)
 
-    def put(self, shaking: Shaking, later: Later) -> None:
+    def put(self, shaking: Shaking, later: Later, urgent: bool = False) -> None:
         """It can go on, when its turn comes; idempotent until then. ``later(call)`` calls once when those
         that are ready now were served: see Poller."""
-        self._waiting[shaking] = None
+        (self._urgent if urgent else self._waiting)[shaking] = None
         if self._later is None:
             self._later = later
             later(self._turn)
 
     def drop(self, shaking: Shaking) -> None:
         """It is gone; idempotent."""
+        self._urgent.pop(shaking, None)
         self._waiting.pop(shaking, None)
 
     def _turn(self) -> None:
         later, self._later = self._later, None
-        left = min(PER_TURN, len(self._waiting))
-        while left and self._waiting:
-            left -= 1
-            shaking, _ = self._waiting.popitem(last=False)
+        for _ in range(min(PER_TURN, len(self))):
+            queue = self._urgent or self._waiting
+            if not queue:
+                break
+            shaking, _ = queue.popitem(last=False)
             try:
                 shaking.shake()
             except Exception:
                 self.log.failure("{shaking} failed", shaking=shaking)
                 shaking.fail()
-        if self._waiting and self._later is None and later is not None:
+        if len(self) and self._later is None and later is not None:
             self._later = later
             later(self._turn)

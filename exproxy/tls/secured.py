@@ -60,7 +60,7 @@ class SecuredStream(Stream):
         poller.watch(self._number, self, known=True)
         # Where nothing has come, a server has nothing to do; a client begins.
         if given.ready or self.tls.begins:
-            poller.handshakes.put(self, poller.later)
+            poller.handshakes.put(self, poller.later, tls.begins)
 
     # -- in the poller ---------------------------------------------------------------
 
@@ -71,7 +71,7 @@ class SecuredStream(Stream):
             self._drain()
         elif not tls.secured:
             if events != OUT or tls.wants_write or self._plain:
-                poller.handshakes.put(self, poller.later)
+                poller.handshakes.put(self, poller.later, tls.begins)
         else:
             if tls.wants_read or tls.wants_write:
                 # Keys are agreed upon anew (TLS 1.2, by the server): each direction may wait for the other.

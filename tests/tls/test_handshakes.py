@@ -87,6 +87,17 @@ class HandshakesTests(SynchronousTestCase):
             pass
         self.assertEqual(self.said, [0, 1, 0, 1, 2, 0])
 
+    def test_urgent(self) -> None:
+        """Connections to servers come first, in their order, and use the same budget."""
+        for name in range(PER_TURN):
+            self.put(name)
+        for name in (100, 101):
+            self.handshakes.put(Step(name, self), self.turns.later, urgent=True)
+        self.turns.turn()
+        self.assertEqual(self.said, [100, 101, *range(PER_TURN - 2)])
+        self.turns.turn()
+        self.assertEqual(self.said[-2:], [PER_TURN - 2, PER_TURN - 1])
+
     def test_put_twice(self) -> None:
         """Whoever is in the queue already keeps its place."""
         first = self.put(0)
