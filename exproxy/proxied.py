@@ -10,12 +10,12 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from exproxy.channel import CLOSED
+from exproxy.endpoints import address_of
 from exproxy.interfaces import IProtocolFactory
 from exproxy.model import Destination, Source
 from exproxy.proxy_protocol import Header, Malformed, parse
@@ -110,6 +110,7 @@ class Introduction(Protocol):
         """The proxy is there, and has so long to say for whom."""
         service = self._owner.service
         self._owner.waiting.add(self)
+        service.introducing += 1
         self._timer = service.clock.callLater(service.timeouts.proxy_header, self._late)
         transport = self._transport
         if isinstance(transport, Stream):
@@ -132,6 +133,7 @@ class Introduction(Protocol):
         """The proxy went away; one that had said nothing was only looking whether we are there."""
         if not self._over:
             self._finish()
+            self._owner.service.left()
             if self._received:
                 self._tell("the connection ended within the PROXY header")
 
@@ -139,6 +141,7 @@ class Introduction(Protocol):
         """Drop the connection."""
         self._finish()
         self._transport.abortConnection()
+        self._owner.service.left()
 
     @property
     def _transport(self) -> Any:
@@ -158,6 +161,7 @@ class Introduction(Protocol):
     def _finish(self) -> None:
         self._over = True
         self._owner.waiting.discard(self)
+        self._owner.service.introducing -= 1
         if self._timer.active():
             self._timer.cancel()
 
@@ -165,14 +169,14 @@ class Introduction(Protocol):
         self._finish()
         transport = self._transport
         proxy, here = transport.getPeer(), transport.getHost()
-        client = _address(header.source) if header.source is not None else proxy
+        client = header.source if header.source is not None else Source(*plain(proxy))
         protocol: Any = self._owner.factory.buildProtocol(client)
         if protocol is None:
             transport.abortConnection()
+            self._owner.service.left()
             return
         if header.destination is not None:
-            reached = _address(header.destination)
-            transport.getPeer, transport.getHost = (lambda: client), (lambda: reached)
+            _rename(transport, client, header.destination)
             if isinstance(protocol, Wire):
                 protocol.via, protocol.listener = Source(*plain(proxy)), plain(here)[1]
         if isinstance(transport, Stream) and transport.socket is not None:
@@ -185,6 +189,9 @@ class Introduction(Protocol):
             transport.protocol.dataReceived(rest)
 
 
-def _address(end: Source | Destination) -> IPv4Address | IPv6Address:
-    kind = IPv6Address if ":" in end.host else IPv4Address
-    return kind("TCP", end.host, end.port)
+def _rename(transport: Any, client: Source, reached: Destination) -> None:
+    if isinstance(transport, Stream):
+        transport.rename(client, reached)
+    else:
+        peer, host = address_of(client.host, client.port), address_of(reached.host, reached.port)
+        transport.getPeer, transport.getHost = (lambda: peer), (lambda: host)

@@ -18,6 +18,7 @@ from twisted.logger import Logger, globalLogPublisher
 from twisted.python.failure import Failure
 
 from exproxy import listening, transparent
+from exproxy.accepting import Accepting
 from exproxy.access_log import AccessLog
 from exproxy.build import Builder, Built
 from exproxy.checks.record import Check
@@ -141,16 +142,25 @@ class ExproxyService(Service):
     def _listen(self) -> None:
         sockets, self._sockets = self._sockets, []
         for built, listen, sock in sockets:
-            port = self.reactor.adoptStreamPort(sock.fileno(), sock.family, built.entrance(listen))
             real = sock.getsockname()[1]
-            sock.close()
-            self._ports.append(port)
+            self._ports.append(self._port(built, listen, sock))
             built.listening(listen, real)
             self.log.info(
                 "{service} listens on {where}",
                 service=built.config.name,
                 where=replace(listen, port=real).text,
             )
+
+    def _port(self, built: Built, listen: Listen, sock: socket.socket) -> IListeningPort:
+        poller, entrance = self._poller, built.entrance(listen)
+        # Whoever speaks TLS has a transport of Twisted's.
+        if poller is not None and listen.tls in ("none", "passthrough") and poller.ready():
+            port = Accepting(poller, sock, entrance, built.service, built.service.tcp)
+            port.startListening()
+            return port
+        adopted: IListeningPort = self.reactor.adoptStreamPort(sock.fileno(), sock.family, entrance)
+        sock.close()
+        return adopted
 
     def _watch(self, built: Built) -> None:
         guard = built.guard()
@@ -278,6 +288,8 @@ class ExproxyService(Service):
 
     def _catch_signals(self) -> None:
         """Twisted's own handler ignores a second SIGTERM; ours stops at once then."""
+        if self._stopping is not None:
+            return
         for number in (signal.SIGTERM, signal.SIGINT):
             previous = signal.getsignal(number)
             if callable(previous):

@@ -72,9 +72,9 @@ class Stream(Endpoints):
     )
 
     def __init__(
-        self, poller: Poller, sock: socket.socket, peer: Source, here: Destination, tuned: bool = False
+        self, poller: Poller, sock: socket.socket, peer: Source, here: Destination | None, tuned: bool = False
     ) -> None:
-        """``sock`` is connected and does not block."""
+        """``sock`` is connected and does not block; ``here``: see Endpoints."""
         self._poller = poller
         self._number = sock.fileno()
         super().__init__(sock, peer, here)

@@ -28,6 +28,7 @@ from zope.interface import implementer
 from exproxy import detaching
 from exproxy.channel import CLOSED
 from exproxy.detaching import Detached
+from exproxy.endpoints import bare
 from exproxy.interfaces import IWire, IWireUser
 from exproxy.model import TLS, Destination, Source
 from exproxy.settings import TcpOptions
@@ -44,10 +45,7 @@ _NOWHERE, _NOBODY = Destination("", 0), Source("", 0)
 
 def plain(address: Any) -> tuple[str, int]:
     """Host and port of a Twisted address; v4-mapped IPv6 hosts become IPv4, scopes go."""
-    host = getattr(address, "host", "") or ""
-    if host.startswith("::ffff:") and "." in host:
-        host = host[7:]
-    return host.partition("%")[0], getattr(address, "port", 0) or 0
+    return bare(getattr(address, "host", "") or ""), getattr(address, "port", 0) or 0
 
 
 @implementer(IWire, IProtocol, IHalfCloseableProtocol, IHandshakeListener, IPushProducer)
@@ -65,6 +63,7 @@ class Wire:
         "_ended",
         "_halved",
         "_kept",
+        "_local",
         "_made",
         "_paused",
         "_secure",
@@ -75,7 +74,6 @@ class Wire:
         "full",
         "gone",
         "listener",
-        "local",
         "peer",
         "tls",
         "transport",
@@ -84,7 +82,7 @@ class Wire:
 
     def __init__(self, made: Callable[[Wire], None]) -> None:
         self.peer = _NOBODY
-        self.local = _NOWHERE
+        self._local: Destination | None = _NOWHERE
         self.tls: TLS | None = None
         self.via: Source | None = None
         self.listener = 0
@@ -110,6 +108,14 @@ class Wire:
         return f"<Wire {self.peer.host}:{self.peer.port} {'tls ' if self._secure else ''}{state}>"
 
     # -- IWire -----------------------------------------------------------------------
+
+    @property
+    def local(self) -> Destination:
+        """See IWire."""
+        if self._local is None:
+            here = self.transport.here if self.transport is not None else _NOWHERE
+            self._local = Destination(here.host, here.port, self.listener) if self.listener else here
+        return self._local
 
     def attach(self, user: IWireUser) -> None:
         """See IWire."""
@@ -222,9 +228,8 @@ class Wire:
         """See makeConnection."""
         transport = self.transport
         if isinstance(transport, Stream):
-            here = transport.here
             self.peer = transport.peer
-            self.local = Destination(here.host, here.port, self.listener) if self.listener else here
+            self._local = None
             self._socket = transport.socket
         else:
             self._meet(transport)
@@ -235,7 +240,7 @@ class Wire:
     def _meet(self, transport: Any) -> None:
         """A transport of Twisted's."""
         self.peer = Source(*plain(transport.getPeer()))
-        self.local = Destination(*plain(transport.getHost()), self.listener)
+        self._local = Destination(*plain(transport.getHost()), self.listener)
         if hasattr(transport, "setTcpNoDelay"):
             transport.setTcpNoDelay(True)
         if hasattr(transport, "bufferSize"):

@@ -57,6 +57,8 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "detaching",
         "relay",
         "connect",
+        "dialling",
+        "accepting",
         "end",
         "deadlines",
         "dispatch",
