@@ -21,6 +21,7 @@ from exproxy.errors import ConnectFailed as ConnectFailed
 from exproxy.interfaces import IWire, IWireUser
 from exproxy.model import TLS, ClientAddress, Destination, Source
 from exproxy.proxy_protocol import build, own
+from exproxy.securing import Securing
 from exproxy.settings import TcpOptions
 from exproxy.transparent import transparently
 from exproxy.wire import Wire, reason_text
@@ -91,7 +92,11 @@ def begin(
     one where ``transparent``. ``introduce(wire)``: the bytes to be sent first of all, before TLS.
     ``poller``: who connects; None is Twisted's reactor.
     """
-    if poller is not None and tls is None and poller.ready():
+    if poller is not None and poller.ready():
+        if tls is not None:
+            securing = Securing(poller, caller, tls, handshake)
+            securing.start((host, port), timeout, introduce, tcp, bind, transparent)
+            return securing
         dial = Dial(poller, caller, (host, port), timeout, introduce)
         dial.start(tcp, bind, transparent)
         return dial

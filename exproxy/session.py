@@ -63,7 +63,7 @@ class SessionFactory(Factory):
 
     def _refuse(self, wire: Wire) -> None:
         if self._busy is None or self._service.port_tls(wire.local.listening) not in ("none", "starttls"):
-            wire.abort()
+            wire.close()
             return
         wire.write(self._busy(self._service))
         Farewell(self._service.clock, wire, LINGERING_READ)

@@ -295,8 +295,6 @@ class VirtualService:
         self, way: Port | Reach, timeout: float, backend: IBackend, client: IWire, caller: Caller
     ) -> Connecting:
         options = way.backend_tls
-        # TLS, now or later, is Twisted's transports'.
-        plain = options is None and (isinstance(way, Reach) or way.backend_starttls is None)
         return begin(
             self.reactor,
             caller,
@@ -306,7 +304,7 @@ class VirtualService:
             tls=self.client_tls(options, backend.server) if options is not None else None,
             handshake=self.timeouts.tls_handshake,
             tcp=self._tcp,
-            poller=self.poller if plain else None,
+            poller=self.poller,
             **shown(backend.client_address, client.peer, client.local),
         )
 
