@@ -7,6 +7,7 @@ in, and before the first byte of a greeting, and no protocol need know of it.
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.protocol import Factory, Protocol
@@ -65,6 +66,38 @@ class ProxiedFactory(Factory):
         return None
 
 
+class HeaderChannel:
+    """What a stream reads through at first: the header comes out of the socket, and what follows stays in it.
+
+    It may be a ClientHello, and TLS reads for itself.
+    """
+
+    def __init__(self, stream: Stream) -> None:
+        assert stream.socket is not None
+        self._stream = stream
+        self._socket = stream.socket
+        self._header = b""
+        self.send = stream.socket.send
+
+    def recv_into(self, buffer: memoryview, size: int, /) -> int:
+        """See Channel."""
+        there = self._socket.recv_into(buffer, size, socket.MSG_PEEK)
+        if not there:
+            return 0
+        mine = there
+        try:
+            header = parse(self._header + bytes(buffer[:there]))
+        except Malformed:
+            header = None
+        if header is not None:
+            mine = header.length - len(self._header)
+        if mine < there:
+            self._stream.look()
+        count = self._socket.recv_into(buffer, mine)
+        self._header += bytes(buffer[:count])
+        return count
+
+
 class Introduction(Protocol):
     """Reads the header of one connection, and hands the transport over."""
 
@@ -79,6 +112,9 @@ class Introduction(Protocol):
         self._owner.waiting.add(self)
         service.introducing += 1
         self._timer = service.clock.callLater(service.timeouts.proxy_header, self._late)
+        transport = self._transport
+        if isinstance(transport, Stream):
+            transport.channel = HeaderChannel(transport)
 
     def dataReceived(self, data: bytes) -> None:
         """A part of the header, perhaps with the client's first bytes behind it."""
@@ -143,6 +179,8 @@ class Introduction(Protocol):
             _rename(transport, client, header.destination)
             if isinstance(protocol, Wire):
                 protocol.via, protocol.listener = Source(*plain(proxy)), plain(here)[1]
+        if isinstance(transport, Stream) and transport.socket is not None:
+            transport.channel = transport.socket
         transport.protocol = protocol
         protocol.makeConnection(transport)
         rest, self._received = self._received[header.length :], b""

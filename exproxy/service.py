@@ -164,6 +164,8 @@ class ExproxyService(Service):
 
     def _watch(self, built: Built) -> None:
         guard = built.guard()
+        # A resumed session would show the certificate of yesterday.
+        asked = partial(built.service.client_tls, resume=False)
         for pool, target in built.pools:
             owner = built.owners[pool]
             check = owner.check.plugin.check(owner.check.options)
@@ -176,10 +178,10 @@ class ExproxyService(Service):
             if never or (check.tls == "backend" and target.tls_mode in ("none", "starttls")):
                 client_tls = None
             elif check.tls == "starttls":
-                client_tls = partial(built.service.client_tls, options or owner.backend.tls)
+                client_tls = partial(asked, options or owner.backend.tls)
             else:
                 # A pass-through port has no options of ours; what is behind it is asked unverified.
-                client_tls = partial(built.service.client_tls, options or UNVERIFIED)
+                client_tls = partial(asked, options or UNVERIFIED)
             self.monitor.watch(pool, check, owner.health, client_tls, watched, built.locations.get(pool))
             if options is not None and not options.verified:
                 self.log.warn(

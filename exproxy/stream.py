@@ -175,6 +175,10 @@ class Stream(Endpoints):
         except Exception:
             poller.failed(self)
 
+    def look(self) -> None:
+        """There may be something to read of which epoll has told before: it tells again."""
+        self._poller.again(self._number)
+
     def _end(self) -> None:
         self._ended, self._ready = True, False
         if self._broken:

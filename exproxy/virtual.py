@@ -148,7 +148,7 @@ class VirtualService:
         self._persistence.update(strategies or {})
         self._sources: Counter[str] = Counter()
         self._rate = Rate(limits.per_source_rate)
-        self._client_tls: dict[tuple[TLSOptions, str], ClientTLS] = {}
+        self._client_tls: dict[tuple[TLSOptions, str, bool], ClientTLS] = {}
         self._contexts: dict[TLSOptions, Any] = {}
         self._refused: Counter[str] = Counter()
         self._quiet_until = 0.0
@@ -310,15 +310,16 @@ class VirtualService:
             **shown(backend.client_address, client.peer, client.local),
         )
 
-    def client_tls(self, options: TLSOptions, server: str) -> ClientTLS:
-        """How to speak TLS to that server; kept, since a context is dear."""
-        found = self._client_tls.get((options, server))
+    def client_tls(self, options: TLSOptions, server: str, *, resume: bool = True) -> ClientTLS:
+        """How to speak TLS to that server; kept, since a context is dear. ``resume``: sessions may be."""
+        key = options, server, resume
+        found = self._client_tls.get(key)
         if found is None:
             context = self._contexts.get(options)
             if context is None:
                 context = self._contexts[options] = client_context(options)
             name = self._shared.addresses.get(server, server)
-            found = self._client_tls[options, server] = ClientTLS(options, name, context)
+            found = self._client_tls[key] = ClientTLS(options, name, context, resume=resume)
         return found
 
     def failed(self, pool: Pool, backend: IBackend, code: str, reason: str) -> None:

@@ -14,7 +14,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
@@ -35,6 +34,8 @@ from exproxy.model import TLS, Destination, Source
 from exproxy.settings import TcpOptions
 from exproxy.socket_options import set_options
 from exproxy.stream import Stream
+from exproxy.tls.description import describe
+from exproxy.tls.secured import SecuredStream
 
 # Twisted reads 64 KiB at a time by default; larger reads halve the calls of a bulk stream.
 BUFFER_SIZE = 256 * 1024
@@ -151,7 +152,11 @@ class Wire:
         self._secure = True
         self.resume()
         if not self.gone:
-            self.transport.startTLS(context)
+            if not isinstance(self.transport, Stream):
+                self.transport.startTLS(context)
+            elif self.transport.socket is not None:
+                SecuredStream(self.transport, context)
+            # Else it has ended just now, and will say so.
         return dropped
 
     def close(self, half: bool = False) -> None:
@@ -358,18 +363,3 @@ def reason_text(reason: Failure) -> str:
     else:
         text = " ".join(str(value).split())
     return text[:200] or type(value).__name__
-
-
-def describe(handle: Any) -> TLS:
-    """The TLS fact of an ``OpenSSL.SSL.Connection``."""
-    name = handle.get_servername()
-    alpn = handle.get_alpn_proto_negotiated()
-    certificate = handle.get_peer_certificate(as_cryptography=True)
-    return TLS(
-        version=handle.get_protocol_version_name(),
-        cipher=handle.get_cipher_name() or "",
-        server_name=name.decode("ascii", "replace").lower() if name else None,
-        alpn=alpn.decode("ascii", "replace") if alpn else None,
-        resumed=bool(handle.session_reused()) if hasattr(handle, "session_reused") else False,
-        certificate=certificate.public_bytes(Encoding.DER) if certificate is not None else None,
-    )

@@ -15,7 +15,7 @@ from exproxy.relay import Sweep, join, lend
 from exproxy.relay.copying import CopyingRelay
 from exproxy.relay.joined import LOST
 from exproxy.relay.sockets import SocketRelay
-from tests.loopback.pairs import Recorder, pair
+from tests.loopback.pairs import Recorder, pair, stream_pair
 
 
 class User:
@@ -38,9 +38,12 @@ class Contract:
     client_tls = False
     backend_tls = False
 
+    # How the wires come about, whether they speak TLS or not.
+    pair = staticmethod(pair)
+
     async def ends(self) -> tuple[Any, Any, Any, Any]:
-        client, client_far = await pair(self, self.client_tls)
-        backend, backend_far = await pair(self, self.backend_tls)
+        client, client_far = await self.pair(self, self.client_tls)
+        backend, backend_far = await self.pair(self, self.backend_tls)
         return client, backend, client_far, backend_far
 
     def join(self, client: Any, backend: Any, idle: float = 60.0, **more: Any) -> tuple[Any, User]:
@@ -275,8 +278,8 @@ class Contract:
 
     async def test_bounded(self) -> None:
         """A bounded relay moves its bytes and gives the wire back with what came after them."""
-        client, client_far = await pair(self, self.client_tls)
-        backend, backend_far = await pair(self, self.backend_tls)
+        client, client_far = await self.pair(self, self.client_tls)
+        backend, backend_far = await self.pair(self, self.backend_tls)
         heir = Recorder()
         counts: list[int] = []
         backend.attach(heir)
@@ -288,8 +291,8 @@ class Contract:
 
     async def test_bounded_ends_early(self) -> None:
         """A source that ends before its bytes have moved goes back to the heir, who hears of it."""
-        client, client_far = await pair(self, self.client_tls)
-        backend, _ = await pair(self, self.backend_tls)
+        client, client_far = await self.pair(self, self.client_tls)
+        backend, _ = await self.pair(self, self.backend_tls)
         heir = Recorder()
         counts: list[int] = []
         lend(client, backend, 10, heir, counts.append)
@@ -327,3 +330,27 @@ class BothTlsTests(Contract, TestCase):
     """TLS to TLS."""
 
     client_tls = backend_tls = True
+
+
+class Streams:
+    """Both wires are on streams of ours."""
+
+    pair = staticmethod(stream_pair)
+    if not hasattr(select, "epoll"):
+        skip = "this system has no epoll"
+
+
+class PlainStreamsTests(Streams, Contract, TestCase):
+    """TCP to TCP, copied from stream to stream."""
+
+
+class ClientTlsStreamsTests(Streams, ClientTlsTests):
+    """TLS to TCP, over streams."""
+
+
+class BackendTlsStreamsTests(Streams, BackendTlsTests):
+    """TCP to TLS, over streams."""
+
+
+class BothTlsStreamsTests(Streams, BothTlsTests):
+    """TLS to TLS, over streams."""
