@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import Any
 
 from twisted.internet import reactor, task
@@ -104,7 +104,9 @@ class EndsTests(TestCase):
             raise RuntimeError("a mistake")
 
         world = World(self, broken, [Server("a")])
-        with suppress(ConnectError):  # the reset may come before the client knows that it was connected
+        with contextlib.suppress(
+            ConnectError
+        ):  # the reset may come before the client knows that it was connected
             client = await world.client()
             await client.until(lambda: client.gone)
         world.clients.clear()
