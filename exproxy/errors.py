@@ -16,6 +16,10 @@ class NoBackend(ExproxyError):
         self.reason = reason
 
 
+class StoreSilent(ExproxyError):
+    """Whoever owns the persistence tables does not answer: go on without its word."""
+
+
 class ProtocolViolation(ExproxyError):
     """The client broke its protocol; the conversation says what to answer."""
 

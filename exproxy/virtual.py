@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from exproxy.access_log import AccessLog
-from exproxy.backend import Backend
+from exproxy.backend import Backend, Places
 from exproxy.connect import connect, shown
 from exproxy.interfaces import IBackend, IMarker, IPersistence, IService, IWire
 from exproxy.locating import Locations
@@ -138,6 +138,11 @@ class VirtualService:
         self.sessions: dict[Session, None] = {}
         self.draining = False
         self.counts: Counter[str] = Counter()  # of actions.Count, by name
+        # Where several processes carry traffic: this one's part of limits.connections, the connections that
+        # sources had in the others a moment ago, and who came here since the others were told.
+        self.places: Places | None = None
+        self.elsewhere: Mapping[str, int] = {}
+        self.arrivals: Counter[str] = Counter()
         self._shared = shared
         self._tcp, self._rules = tcp, rules
         # By route; the service's own under None.
@@ -207,23 +212,53 @@ class VirtualService:
             self._quiet_until = now + 60.0
             self.log.warn("{service} refused {host}: {reason}", service=self.name, host=host, reason=reason)
 
+    @property
+    def sources(self) -> Mapping[str, int]:
+        """How many connections each client's address has here."""
+        return self._sources
+
+    @property
+    def refusals(self) -> Mapping[str, int]:
+        """How many clients were not let in, by reason."""
+        return self._refused
+
+    def charge(self, came: Mapping[str, int]) -> None:
+        """These sources have come to other processes of ours so often; it counts for their rate here."""
+        now = self.clock.seconds()
+        for host, times in came.items():
+            self._rate.charge(host, times, now)
+
+    def full(self) -> bool:
+        """Whether as many connections are here as there may be, as far as is known here."""
+        if self.places is not None:
+            return self.places.full(len(self.sessions))
+        return len(self.sessions) >= self.limits.connections
+
+    def room(self) -> Deferred[None] | None:
+        """Where it is full here, and another process may have places left: fires when that is known."""
+        return self.places.more(len(self.sessions)) if self.places is not None else None
+
     def _objection(self, host: str) -> str | None:
         if self.draining:
             return "it is being stopped"
         if not self._rules.admit(host):
             return "not allowed by `allow:` and `deny:`"
-        if len(self.sessions) >= self.limits.connections:
+        if self.full():
             return f"limits.connections ({self.limits.connections}) reached"
-        if self._sources[host] >= self.limits.per_source:
+        if self._sources[host] + self.elsewhere.get(host, 0) >= self.limits.per_source:
             return f"limits.per-source ({self.limits.per_source}) reached"
         if not self._rate.admits(host, self.clock.seconds()):
             return f"limits.per-source-rate ({self.limits.per_source_rate} a minute) reached"
+        if self.places is not None and self.limits.per_source_rate:
+            self.arrivals[host] += 1
         return None
 
     def opened(self, session: Session) -> None:
         """A session began."""
         self.sessions[session] = None
         self._sources[session.record.peer.host] += 1
+        if self.places is not None:
+            self.places.use(len(self.sessions))
 
     def closed(self, session: Session) -> None:
         """A session is over."""
@@ -232,6 +267,8 @@ class VirtualService:
         self._sources[host] -= 1
         if not self._sources[host]:
             del self._sources[host]
+        if self.places is not None:
+            self.places.use(len(self.sessions))
         if not self.sessions:
             waiting, self.when_empty = self.when_empty, []
             for each in waiting:
