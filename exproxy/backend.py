@@ -40,7 +40,7 @@ class Backend:
     is learnt from the server, 0 until then, and may change. ``operator`` is ready, drain or maint. ``limit``
     is the most links, None without one. ``links`` counts leases, ``load`` requests in flight, a
     link that has not carried its first one yet counting as one. Where several processes carry traffic,
-    ``elsewhere`` is the load that the others had a moment ago, and ``places`` has this one's part of the limit.
+    ``elsewhere`` is the load that the others had a moment ago, and ``places`` this one's part of the limit.
     """
 
     def __init__(

@@ -24,7 +24,7 @@ class Speaker(Protocol):
 
 
 class Hearing:
-    """``take(worker, message)`` does what is said, ``answer(worker, ask)`` answers a question; both at once."""
+    """``take(worker, message)`` does what is said, ``answer(worker, ask)`` answers a question."""
 
     def __init__(
         self,

@@ -57,6 +57,8 @@ class Lending:
         becomes free."""
         known = self._limits.setdefault(what, _Limit(places))
         known.places = places
+        if known.free < 0:
+            self._call(what, known, but=None)
         self._feed(what, known)
 
     def lent(self, what: str) -> int:
@@ -73,15 +75,8 @@ class Lending:
             self._lend(want.what, limit, worker, min(limit.free, most))
             return
         limit.hungry.setdefault(worker, False)
-        if not limit.scarce:
-            limit.scarce = True
-            limit.called = {each for each in limit.lent if each != worker}
-            for each in list(limit.lent):
-                self._send(each, Scarce(want.what, True))
-        elif worker not in limit.lent:
-            # It came later than the word.
-            limit.lent[worker] = 0
-            self._send(worker, Scarce(want.what, True))
+        # Again, though it was scarce before: somebody may have been lent one since and not used it.
+        self._call(want.what, limit, but=worker)
         self._feed(want.what, limit)
 
     def give(self, worker: Worker, give: Give) -> None:
@@ -101,6 +96,13 @@ class Lending:
             limit.hungry.pop(worker, None)
             limit.called.discard(worker)
             self._feed(what, limit)
+
+    def _call(self, what: str, limit: _Limit, but: Worker | None) -> None:
+        """Have all others give back what they do not use."""
+        limit.scarce = True
+        for worker in [one for one in limit.lent if one != but and one not in limit.called]:
+            limit.called.add(worker)
+            self._send(worker, Scarce(what, True))
 
     def _lend(self, what: str, limit: _Limit, worker: Worker, places: int) -> None:
         if worker not in limit.lent and limit.scarce:

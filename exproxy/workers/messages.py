@@ -30,17 +30,23 @@ class Socket:
 
 
 @dataclass(frozen=True, slots=True)
-class Begin:
-    """To a worker: be worker ``number`` of ``count``. ``written`` is the configuration as the supervisor
-    read it (pickled by config.load), ``secret`` what cookies and digests are made with, ``access_log`` the
-    descriptor of the open log, -1 for none."""
+class Prepare:
+    """To a process: what to carry as one of ``count`` workers, and on which sockets; it makes everything
+    ready. ``written`` is the configuration as the supervisor read it (pickled by config.load), ``secret`` what
+    cookies and digests are made with, ``access_log`` the open log's descriptor, -1 for none."""
 
-    number: int
     count: int
     written: bytes
     secret: tuple[bytes, ...] = field(repr=False)
     sockets: tuple[Socket, ...]
     access_log: int
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """To a process that is prepared: be that worker. How the servers stand follows, and then Serve."""
+
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +182,7 @@ class Freed:
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """From a worker: keys that its clients came by since it last said so, with the servers it took them to."""
+    """From a worker: keys that its clients came by since it last said so, and the servers they led to."""
 
     group: str
     keys: tuple[Key, ...]
@@ -241,8 +247,8 @@ class Loads:
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """From a worker: how many connections clients' addresses have, and how often they came since the last word,
-    both by service and address. To a worker: the same of all others together."""
+    """From a worker: how many connections clients' addresses have, and how often they came since the last
+    word, both by service and address. To a worker: the same of all others together."""
 
     counts: dict[str, dict[str, int]]
     came: dict[str, dict[str, int]]
@@ -250,14 +256,14 @@ class Sources:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """From a worker: plain values about itself; see :mod:`exproxy.workers.reports`."""
+    """From a worker: plain values about itself; see exproxy.workers.reports."""
 
     values: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """From a worker: a line of its log. ``level`` as in twisted.logger; ``traceback`` is "" where there is none."""
+    """From a worker: a line of its log. ``level`` as in twisted.logger; ``traceback`` "" for none."""
 
     level: str
     namespace: str
@@ -292,6 +298,7 @@ class Cut:
 
 Message: TypeAlias = (
     Hello
+    | Prepare
     | Begin
     | Serve
     | Ready

@@ -91,7 +91,7 @@ class Owner:
     # -- workers ---------------------------------------------------------------------
 
     def asked(self, worker: Worker, ask: Ask) -> Answer:
-        """Carry out what a worker asks for. Its own replica learns of it by the answer, the others are told."""
+        """Carry out what a worker asks for. Its own replica learns of it by the answer, others are told."""
         claim, count = None, 0
         keys, server = ask.keys or (), ask.server or ""
         if ask.deed == "find":

@@ -11,6 +11,9 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from exproxy.workers.messages import Give, Lent, Scarce, Want
 from exproxy.workers.replica import SILENCE
 
+# Seconds for which a scarce place that was asked for stays, unused: a choice may wait for another server's.
+KEPT = 0.05
+
 
 class Borrowed:
     """See exproxy.backend.Places."""
@@ -38,6 +41,7 @@ class Borrowed:
         self._scarce = False
         self._waiting: list[Deferred[None]] = []
         self._patience: IDelayedCall | None = None
+        self._keeping: IDelayedCall | None = None
 
     def __repr__(self) -> str:
         return f"<Borrowed {self.what}: {self.used} of {self.granted}>"
@@ -77,14 +81,16 @@ class Borrowed:
 
     def lent(self, lent: Lent) -> None:
         """So many more."""
-        self._wanting = False
+        asked, self._wanting = self._wanting, False
         self.granted += lent.places
         self._none = not lent.places
         self._answer()
         for _ in range(min(lent.places, self.unused)):
             self._freed()
-        if self._scarce:
+        if self._scarce and not asked:
             self._give(self.unused)
+        elif self._scarce and self.unused and self._keeping is None:
+            self._keeping = self._clock.callLater(KEPT, self._spare)
 
     def scarce(self, scarce: Scarce) -> None:
         """Others wait for some, or nobody does any more."""
@@ -99,6 +105,14 @@ class Borrowed:
         """The owner is gone, or this process ends: nobody waits."""
         self._none = True
         self._answer()
+        call, self._keeping = self._keeping, None
+        if call is not None:
+            call.cancel()
+
+    def _spare(self) -> None:
+        self._keeping = None
+        if self._scarce:
+            self._give(self.unused)
 
     def _want(self) -> None:
         if not self._wanting and not self._none:

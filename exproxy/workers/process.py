@@ -31,7 +31,7 @@ LINE = 2000
 
 
 class Process:
-    """``received(process, messages)`` hears what it says; ``ended(process, how)`` is called once, at its end."""
+    """``received(process, messages)`` hears what it says, ``ended(process, how)`` of its end."""
 
     log = Logger()
 
@@ -51,7 +51,7 @@ class Process:
         reading, writing = os.pipe()
         argv = [sys.executable, "-m", "exproxy.workers", str(theirs.fileno()), reactor.__module__]
         try:
-            self._popen = subprocess.Popen(
+            self._popen = subprocess.Popen(  # noqa: S603  # our own interpreter and module
                 argv,
                 stdin=subprocess.DEVNULL,
                 stderr=writing,

@@ -205,8 +205,8 @@ class Replica:
         if not self.silent:
             self.silent = True
             self.log.error(
-                "the owner of the persistence tables {why}: until it is heard again, clients that are not known "
-                "here are taken where a hash of their key leads to",
+                "the owner of the persistence tables {why}: until it is heard again, clients that are not "
+                "known here are taken where a hash of their key leads to",
                 why=why,
             )
         asked, self._asked = self._asked, {}

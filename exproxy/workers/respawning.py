@@ -1,4 +1,4 @@
-"""When a worker is started: at once, and later and later where it dies again and again right after it began."""
+"""When a worker is started: at once, or later where it dies again and again right after it began."""
 
 from __future__ import annotations
 

@@ -75,6 +75,7 @@ class Supervisor:
         self._dirty_sources: dict[str, None] = {}
         self._came: dict[int, dict[str, dict[str, int]]] = {}
         self._summing = False
+        self._served = False
 
     # -- life ------------------------------------------------------------------------
 
@@ -127,8 +128,7 @@ class Supervisor:
             self.respawning.died(number)
             return
         self.workers[number] = process
-        process.send(said.Hello(VERSION))
-        process.send(self._begin(number))
+        process.send(said.Begin(number))
         process.send(said.Standings(self._changes.all()))
         process.send(self.shares.others(number, self._names()))
         process.send(said.Serve())
@@ -137,20 +137,21 @@ class Supervisor:
         inherited = [sock.fileno() for _, _, sock in self._sockets]
         log = self._supervised.access_log.fileno()
         try:
-            return Process(self.reactor, [*inherited, *([log] if log > 2 else [])], self._said, self._gone)
+            process = Process(self.reactor, [*inherited, *([log] if log > 2 else [])], self._said, self._gone)
         except OSError as error:
             self.log.error("a worker cannot be started: {error}", error=error)
             return None
+        process.send(said.Hello(VERSION))
+        process.send(self._prepare())
+        return process
 
-    def _begin(self, number: int) -> said.Begin:
+    def _prepare(self) -> said.Prepare:
         made = self._supervised
         sockets = tuple(
             said.Socket(built.config.name, built.config.listens.index(listen), sock.fileno())
             for built, listen, sock in self._sockets
         )
-        return said.Begin(
-            number, self.count, made.config.written, made.secret, sockets, made.access_log.fileno()
-        )
+        return said.Prepare(self.count, made.config.written, made.secret, sockets, made.access_log.fileno())
 
     def _gone(self, process: Process, how: str) -> None:
         """A process has ended."""
@@ -189,10 +190,12 @@ class Supervisor:
 
     # -- saying ----------------------------------------------------------------------
 
-    def broadcast(self, message: Message) -> None:
-        """Say something to every worker."""
+    def broadcast(self, message: Message, spare: bool = False) -> None:
+        """Say something to every worker, and to the spare process too."""
         for process in list(self.workers.values()):
             process.send(message)
+        if spare and self.spare is not None:
+            self.spare.send(message)
 
     def _send(self, worker: int, message: Message) -> None:
         process = self.workers.get(worker)
@@ -205,12 +208,12 @@ class Supervisor:
                 self._send(number, message)
 
     def reopen(self) -> None:
-        """Logs and certificates are read and opened again by all."""
-        self.broadcast(said.Reopen())
+        """The access log is opened again, and certificates read, by all."""
+        self.broadcast(said.Reopen(), spare=True)
 
     def reread(self) -> None:
         """The certificates' files have changed."""
-        self.broadcast(said.Reread())
+        self.broadcast(said.Reread(), spare=True)
 
     def cut(self, reason: str) -> None:
         """Drop every connection of all workers now."""
@@ -234,7 +237,10 @@ class Supervisor:
     def _said(self, process: Process, messages: list[Message]) -> None:
         number = next((each for each, one in self.workers.items() if one is process), None)
         if number is None:
-            # The spare one says Hello; who leaves has nothing to say that matters.
+            # The spare one: what it finds wrong is wrong for all.
+            for message in messages:
+                if isinstance(message, said.Refused):
+                    self._refused(0, message)
             return
         self._hearing.heard(number, messages)
 
@@ -269,6 +275,7 @@ class Supervisor:
             self.log.error("{text}", text=text)
 
     def _is_ready(self, number: int, message: said.Ready) -> None:
+        self._served = True
         self.serving.add(number)
         self.log.info("worker {worker} (process {pid}) serves", worker=number, pid=self.workers[number].pid)
         if len(self.serving) == self.count:
@@ -278,10 +285,15 @@ class Supervisor:
                 self.spare = self._process()
 
     def _refused(self, number: int, message: said.Refused) -> None:
-        if not self.respawning.stopped:
-            self.respawning.stop()
-            self.log.critical("the configuration cannot be served: {text}", text=message.text)
-            self.reactor.stop()
+        if self.respawning.stopped:
+            return
+        if self._served:
+            # Its files have changed since. Those who serve go on with what they have.
+            self.log.error("a new worker cannot serve: {text}", text=message.text)
+            return
+        self.respawning.stop()
+        self.log.critical("the configuration cannot be served: {text}", text=message.text)
+        self.reactor.stop()
 
     def _failed(self, number: int, message: said.Failed) -> None:
         pool = self._pools.get(message.pool)

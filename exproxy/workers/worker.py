@@ -37,7 +37,7 @@ from exproxy.workers.worker_log import WorkerLog
 class Introduced:
     """What the supervisor has said by the time that this process knows what to be."""
 
-    begin: said.Begin
+    prepare: said.Prepare
     decoder: Decoder
     rest: list[said.Message]
 
@@ -49,44 +49,46 @@ class Worker:
 
     def __init__(self, reactor: Any, sock: socket.socket, introduced: Introduced, config: Config) -> None:
         """Raises ConfigurationError where this process cannot serve the configuration."""
-        begin = introduced.begin
+        prepare = introduced.prepare
         self.reactor = reactor
-        self.number = begin.number
+        self.number = 0
         self._channel = Channel(reactor, sock, self._received, self._lost, introduced.decoder)
         self._rest = introduced.rest
-        self.log_lines = WorkerLog(begin.number, self._channel.send)
+        self.log_lines = WorkerLog(self._channel.send)
         send = self._channel.send
-        self._begin = begin
+        self._prepared = prepare
         self._stopping: Deferred[None] | None = None
         self.access_log = AccessLog(reactor, config.access_log)
         self.store = Replica(reactor, send)
-        self.traffic = Traffic(config, reactor, self.access_log, begin.secret, self._failed, self.store)
+        self.traffic = Traffic(config, reactor, self.access_log, prepare.secret, self._failed, self.store)
         self.pools = by_name(self.traffic.pools())
         self._names = {pool: name for name, pool in self.pools.items()}
         self._places: dict[str, Borrowed] = {}
         self._lend()
         for name, pool in self.pools.items():
             pool.changed = partial(self._changed, name)
-        self.publishing = Publishing(reactor, self.traffic.built, self.pools, begin.count, send)
+        self.publishing = Publishing(reactor, self.traffic.built, self.pools, prepare.count, send)
         self._hear = self._table()
 
     # -- life ------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Hear the supervisor; it says when to serve."""
+        """Hear the supervisor, who says when to be one of its workers."""
         self.log_lines.begin()
-        # Before anything can end: the log's descriptor is not ours to lose.
-        self.access_log.open(self._begin.access_log)
-        for places in self._places.values():
-            # The first clients need not wait for the first places then.
-            places.use(0)
+        self.access_log.open(self._prepared.access_log)
         self._channel.start()
         rest, self._rest = self._rest, []
         self._received(rest)
 
+    def _is(self, message: said.Begin) -> None:
+        self.number = self.log_lines.number = message.number
+        for places in self._places.values():
+            # The first clients need not wait for the first places then.
+            places.use(0)
+
     def _serve(self, message: said.Serve) -> None:
         services = {built.config.name: built for built in self.traffic.built}
-        for each in self._begin.sockets:
+        for each in self._prepared.sockets:
             built = services[each.service]
             sock = socket.socket(fileno=each.number)
             self.traffic.listen(built, built.config.listens[each.listen], sock)
@@ -110,7 +112,8 @@ class Worker:
     def _lost(self, why: str) -> None:
         """The supervisor is gone: another one may want the addresses, and nobody would start us anew."""
         self.log_lines.supervised = False
-        self.log.error("no supervisor any more, {why}; draining", why=why)
+        if self.number:
+            self.log.error("no supervisor any more, {why}; draining", why=why)
         self.store.lost()
         for places in self._places.values():
             places.stop()
@@ -120,6 +123,7 @@ class Worker:
 
     def _table(self) -> dict[type, Callable[[Any], object]]:
         return {
+            said.Begin: self._is,
             said.Serve: self._serve,
             said.Standings: self._stand,
             said.Sever: lambda m: self.pools[m.pool].cut(m.server, m.reason),
@@ -201,7 +205,7 @@ class Worker:
 
     def _lend(self) -> None:
         """This process has a part of each limit, nothing at first."""
-        count, send, clock = self._begin.count, self._channel.send, self.reactor
+        count, send, clock = self._prepared.count, self._channel.send, self.reactor
         for name, pool in self.pools.items():
             for backend in pool.backends:
                 if backend.limit is not None:
@@ -224,13 +228,12 @@ def run(number: int, reactor_module: str) -> int:
     """The whole life of a worker's process; the exit code."""
     sock = socket.socket(fileno=number)
     reactor = _reactor(reactor_module)
-    _warm()
     try:
         introduced = _introduced(sock)
         if introduced is None:
             return 0
         try:
-            worker = Worker(reactor, sock, introduced, reload(introduced.begin.written))
+            worker = Worker(reactor, sock, introduced, reload(introduced.prepare.written))
         except (ConfigurationError, Invalid) as error:
             sock.setblocking(True)
             sock.sendall(encode(said.Refused(f"{error}\n{_HINT}")))
@@ -258,21 +261,6 @@ def _reactor(module: str) -> Any:
     return reactor
 
 
-def _warm() -> None:
-    """Have ready what every configuration needs: a worker that is waited for begins the sooner."""
-    from exproxy.config.selection import INTERFACES
-    from exproxy.plugins import Catalogue
-
-    catalogue = Catalogue()
-    for interface in INTERFACES.values():
-        for name in catalogue.names(interface):
-            try:
-                catalogue.find(interface, name)
-            except ConfigurationError:
-                # It matters only to who uses it, and is said then.
-                continue
-
-
 def _introduced(sock: socket.socket) -> Introduced | None:
     """Say who we are and wait for what to be; None where the supervisor needs nobody. Raises Garbled."""
     sock.setblocking(True)
@@ -287,11 +275,11 @@ def _introduced(sock: socket.socket) -> Introduced | None:
         if not data:
             return None
         found += decoder.feed(data)
-    hello, begin, *rest = found
+    hello, prepare, *rest = found
     if not isinstance(hello, said.Hello) or hello.version != VERSION:
         raise Garbled(
             f"this is {VERSION}, that {hello!r:.100}; was exproxy replaced while it ran? restart it"
         )
-    if not isinstance(begin, said.Begin):
-        raise Garbled(f"{begin!r:.100} came where Begin is due")
-    return Introduced(begin, decoder, rest)
+    if not isinstance(prepare, said.Prepare):
+        raise Garbled(f"{prepare!r:.100} came where Prepare is due")
+    return Introduced(prepare, decoder, rest)

@@ -20,9 +20,9 @@ TRACEBACK = 20_000
 class WorkerLog:
     """The observer in a worker. ``supervised`` False: nobody reads it any more, it goes to standard error."""
 
-    def __init__(self, number: int, send: Callable[[Any], None]) -> None:
+    def __init__(self, send: Callable[[Any], None]) -> None:
         self.supervised = True
-        self._number = number
+        self.number = 0
         self._send = send
         self._saying = False
 
@@ -44,7 +44,7 @@ class WorkerLog:
             if self.supervised:
                 self._send(Said(level.name, str(event.get("log_namespace", "")), text, traceback))
             else:
-                print(f"worker {self._number}: {text} {traceback}", file=sys.stderr, flush=True)
+                print(f"worker {self.number}: {text} {traceback}", file=sys.stderr, flush=True)
         except OSError:
             # Nobody is there to read it.
             return
