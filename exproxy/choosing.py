@@ -71,14 +71,21 @@ class Picking:
         raise NoBackend(f"the servers of {self._pool.name} come and go")
 
     def _places(self) -> Generator[Any, Any, None]:
-        """Wait until it is known whether there are places left of limits that processes share."""
-        for backend in self._pool.backends:
-            places = backend.places
-            if places is None or backend.server in self.avoiding or backend.server in self._linked:
-                continue
-            # What comes may be gone to somebody who waits as well; then more is asked for.
-            while backend.usable_for_known() and (asked := places.more(len(backend.leases))) is not None:
-                yield asked
+        """Wait until it is known of every limit that processes share whether there are places left."""
+        pool, waited = self._pool, True
+        while waited:
+            # What came while another server's places were waited for may be gone to somebody else by now.
+            waited = False
+            for backend in pool.backends:
+                places = backend.places
+                if places is None or backend.server in self.avoiding or backend.server in self._linked:
+                    continue
+                if not backend.usable_for_known():
+                    continue
+                asked = places.more(len(backend.leases))
+                if asked is not None:
+                    waited = True
+                    yield asked
 
     def _round(self) -> Steps:
         # What the client was bound by, to whom, and the keys that say so but do not serve.

@@ -9,8 +9,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from exproxy.workers.messages import Give, Lent, Scarce, Want
-from exproxy.workers.replica import SILENCE
 
+# Seconds that a client waits for the owner's word on whether there is a place. To refuse it without need is
+# worse than to let it wait.
+PATIENCE = 2.0
 # Seconds for which a scarce place that was asked for stays, unused: a choice may wait for another server's.
 KEPT = 0.05
 
@@ -66,7 +68,7 @@ class Borrowed:
             self._want()
 
     def more(self, used: int) -> Deferred[None] | None:
-        """See Places. It fires within SILENCE, whatever the owner does."""
+        """See Places. It fires within PATIENCE, whatever the owner does."""
         self.used = used
         if used < self.granted or self._none:
             return None
@@ -74,7 +76,7 @@ class Borrowed:
         waiting: Deferred[None] = Deferred(self._waiting.remove)
         self._waiting.append(waiting)
         if self._patience is None:
-            self._patience = self._clock.callLater(SILENCE, self._give_up)
+            self._patience = self._clock.callLater(PATIENCE, self._give_up)
         return waiting
 
     # -- the owner's words -----------------------------------------------------------

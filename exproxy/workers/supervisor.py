@@ -63,6 +63,8 @@ class Supervisor:
         self.reports = Reports()
         self.respawning = Respawning(reactor, count, self._spawn)
         self.ready: Deferred[None] = Deferred()
+        # Called with the reason where this configuration cannot be served at all.
+        self.refused: Callable[[str], object] = lambda reason: reactor.stop()
         # By number those that carry traffic, or are about to; who has said Ready among them.
         self.workers: dict[int, Process] = {}
         self.serving: set[int] = set()
@@ -139,7 +141,11 @@ class Supervisor:
         try:
             process = Process(self.reactor, [*inherited, *([log] if log > 2 else [])], self._said, self._gone)
         except OSError as error:
-            self.log.error("a worker cannot be started: {error}", error=error)
+            text = f"a worker cannot be started: {error}"
+            if self._served:
+                self.log.error("{text}", text=text)
+            else:
+                self._hopeless(text)
             return None
         process.send(said.Hello(VERSION))
         process.send(self._prepare())
@@ -291,9 +297,13 @@ class Supervisor:
             # Its files have changed since. Those who serve go on with what they have.
             self.log.error("a new worker cannot serve: {text}", text=message.text)
             return
+        self._hopeless(f"the configuration cannot be served: {message.text}")
+
+    def _hopeless(self, text: str) -> None:
+        """Nobody will ever serve this: say why, and end."""
         self.respawning.stop()
-        self.log.critical("the configuration cannot be served: {text}", text=message.text)
-        self.reactor.stop()
+        self.log.critical("{text}", text=text)
+        self.refused(text)
 
     def _failed(self, number: int, message: said.Failed) -> None:
         pool = self._pools.get(message.pool)

@@ -131,7 +131,7 @@ class Crew:
 
     def carry(self) -> None:
         """Everything that is said is heard, until there is nothing more to say."""
-        while any(line.up and not line.mute or line.down for line in self.lines.values()):
+        while any((line.up and not line.mute) or line.down for line in self.lines.values()):
             for number in list(self.lines):
                 self.rise(number)
                 self.fall(number)

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from exproxy.workers import messages as said
 from exproxy.workers.lending import Lending, kept
-from exproxy.workers.replica import SILENCE
+from exproxy.workers.places import PATIENCE
 from tests.workers.crew import Crew
 
 WHAT = "web/ex1"
@@ -31,7 +31,7 @@ class Site:
             if carry:
                 self.crew.carry()
             if not asked.called:
-                self.crew.clock.advance(SILENCE)
+                self.crew.clock.advance(PATIENCE)
         if places.full(self.taken[worker]):
             return False
         self.taken[worker] += 1
@@ -118,12 +118,12 @@ class LimitsTests(SynchronousTestCase):
         self.assertFalse(site.take(1))
 
     def test_a_silent_owner(self) -> None:
-        """Nobody waits longer than SILENCE: without a word there are no more places."""
+        """Nobody waits longer than PATIENCE: without a word there are no more places."""
         site = Site(2, 10)
         site.crew.lines[1].mute = True
         asked = site.crew.places[1].more(0)
         assert isinstance(asked, Deferred)
-        site.crew.clock.advance(SILENCE)
+        site.crew.clock.advance(PATIENCE)
         self.assertTrue(asked.called)
         self.assertIsNone(site.crew.places[1].more(0))
         self.assertTrue(site.crew.places[1].full(0))
@@ -145,7 +145,7 @@ class LimitsTests(SynchronousTestCase):
         self.assertTrue(site.take(1))
 
     def test_another_limit(self) -> None:
-        """A limit that is raised lets those in who wait; one that is lowered is kept to as places become free."""
+        """A limit that is raised lets those in who wait; a lower one is kept to as places become free."""
         site = Site(2, 1)
         self.assertTrue(site.take(1))
         self.assertFalse(site.take(2))
