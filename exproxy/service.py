@@ -109,6 +109,8 @@ class ExproxyService(Service):
         """Begin to ask, to listen, and to answer."""
         if self._transparent:
             transparent.regain()
+            if self.crew is not None:
+                transparent.bequeath()
         super().startService()
         # Before anything else: it would kill.
         self._catch(signal.SIGHUP, lambda number, frame: self.reactor.callFromThread(self.reopen_logs))

@@ -32,8 +32,8 @@ class Socket:
 @dataclass(frozen=True, slots=True)
 class Prepare:
     """To a process: what to carry as one of ``count`` workers, and on which sockets; it makes everything
-    ready. ``written`` is the configuration as the supervisor read it (pickled by config.load), ``secret`` what
-    cookies and digests are made with, ``access_log`` the open log's descriptor, -1 for none."""
+    ready. ``written`` is the configuration as the supervisor read it (of config.load), ``secret`` what
+    cookies and digests are made with, ``access_log`` the open log's descriptor or -1."""
 
     count: int
     written: bytes

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from exproxy.access_log import AccessLog
@@ -76,7 +77,7 @@ class Supervisor:
         self._dirty: dict[str, None] = {}
         self._dirty_sources: dict[str, None] = {}
         self._came: dict[int, dict[str, dict[str, int]]] = {}
-        self._summing = False
+        self._summing: IDelayedCall | None = None
         self._served = False
 
     # -- life ------------------------------------------------------------------------
@@ -100,6 +101,9 @@ class Supervisor:
     async def stop(self) -> None:
         """Drain all workers, up to the longest grace; they are gone then."""
         self.respawning.stop()
+        summing, self._summing = self._summing, None
+        if summing is not None:
+            summing.cancel()
         for _, _, sock in self._sockets:
             sock.close()
         self._sockets.clear()
@@ -335,13 +339,12 @@ class Supervisor:
         self._sum()
 
     def _sum(self) -> None:
-        if not self._summing:
-            self._summing = True
-            self.reactor.callLater(SUMMED, self._summed)
+        if self._summing is None and not self.respawning.stopped:
+            self._summing = self.reactor.callLater(SUMMED, self._summed)
 
     def _summed(self) -> None:
         """Tell each worker what the others carry, where that has changed."""
-        self._summing = False
+        self._summing = None
         dirty, self._dirty = self._dirty, {}
         services, self._dirty_sources = self._dirty_sources, {}
         came, self._came = self._came, {}

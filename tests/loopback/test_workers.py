@@ -22,11 +22,12 @@ from exproxy.service import ExproxyService
 from exproxy.workers.supervisor import Supervisor
 from tests.certificates import pem
 from tests.folders import folder
-from tests.loopback.twistd import PATIENCE, TwistdCase, alive
+from tests.loopback.twistd import PATIENCE, ROOT, TwistdCase, alive
 
 WORKERS = """
 workers: 2
 """
+HEAD = "servers: {a: 127.0.0.1, b: 127.0.0.2}\nstate-dir: state\naccess-log: access.log\nworkers: 2\n"
 SERVES = r"worker (\d) \(process (\d+)\) serves"
 
 
@@ -337,7 +338,7 @@ class SupervisorTests(TestCase):
 
     timeout = 120
 
-    def configured(self, text: str) -> ExproxyService:
+    def configured(self, text: str, head: str = HEAD) -> ExproxyService:
         """The service that this describes, with two workers and two servers."""
         first = Named(b"a", "127.0.0.1")
         self.servers = [first, Named(b"b", "127.0.0.2", first.port)]
@@ -345,15 +346,12 @@ class SupervisorTests(TestCase):
             self.addCleanup(server.close)
         self.folder = folder(self)
         file = self.folder / "exproxy.yaml"
-        words = (
-            "servers: {a: 127.0.0.1, b: 127.0.0.2}\nstate-dir: state\naccess-log: access.log\nworkers: 2\n"
-        )
-        file.write_text(f"{words}{text.replace('PORT', str(first.port))}", encoding="utf-8")
+        file.write_text(f"{head}{text.replace('PORT', str(first.port))}", encoding="utf-8")
         return ExproxyService(load(file), reactor)
 
-    async def started(self, text: str) -> tuple[ExproxyService, Supervisor]:
+    async def started(self, text: str, head: str = HEAD) -> tuple[ExproxyService, Supervisor]:
         """It serves; stopped at the end, without any process left."""
-        service = self.configured(text)
+        service = self.configured(text, head)
         service.bind()
         service.startService()
         crew = service.crew
@@ -429,6 +427,18 @@ services:
         await self.until(lambda: first.over and 1 in crew.serving)
         self.assertIs(crew.workers[1], spare)
         await self.until(lambda: crew.spare is not None)
+
+    async def test_example(self) -> None:
+        """etc/workers.yaml starts as it is, but for addresses and ports."""
+        text = (ROOT / "etc" / "workers.yaml").read_text("utf-8")
+        text = text.replace("192.168.2.11", "127.0.0.1").replace("192.168.2.12", "127.0.0.2")
+        text = re.sub(
+            r"listen: \d+", "listen: {address: 127.0.0.1, port: 0}\n    backend: {port: PORT}", text
+        )
+        text = text.replace("servers:", "state-dir: state\naccess-log: access.log\nservers:")
+        service, crew = await self.started(text.replace("limits:", "timeouts: {grace: 100ms}\n  limits:"), "")
+        self.assertEqual((crew.count, len(crew.serving)), (2, 2))
+        self.assertEqual([built.config.protocol.name for built in service.built], ["imap", "pop"])
 
     async def test_found_wanting(self) -> None:
         """A worker that cannot serve what the supervisor has read says why, and all of it ends."""

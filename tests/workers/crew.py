@@ -1,4 +1,4 @@
-"""An owner and workers in one process: what they say goes through the codec, and waits until it is carried."""
+"""An owner and workers in one process: what they say goes through the codec, and waits to be carried."""
 
 from __future__ import annotations
 

@@ -157,7 +157,7 @@ class SharesTests(SynchronousTestCase):
 
 class ReportsTests(SynchronousTestCase):
     def test_merged(self) -> None:
-        """Numbers are added, lists and texts put beside each other, and what is each one's own stays apart."""
+        """Numbers are added, lists and texts put beside each other; what is each one's own stays apart."""
         whole = merged(
             {
                 2: {"n": 1.5, "list": [2], "text": "b", "same": "x", "tree": {"b": 1}, "each": {"pid": 20}},
