@@ -45,7 +45,10 @@ from exproxy.waiting import Full, Queue
 
 @implementer(IPool)
 class Pool:
-    """See IPool. ``backends`` is replaced as a whole, never changed in place."""
+    """See IPool. ``backends`` is replaced as a whole, never changed in place. ``shared``: its servers' limits
+    hold over several processes, each of which has its places."""
+
+    shared = False
 
     def __init__(
         self,
@@ -91,8 +94,6 @@ class Pool:
         self._ration = Ration()
         # How many logins came to another server than that of their user's other connections.
         self.disagreed = 0
-        # Its servers' limits are shared with other processes: each has its places.
-        self.shared = False
         # Told of every backend whose state may have changed: workers are to hear of it.
         self.changed: Callable[[Backend], None] = lambda backend: None
         if group is not None:

@@ -99,7 +99,16 @@ class Shared:
 
 @implementer(IService)
 class VirtualService:
-    """Provides IService to plugins, and to sessions everything else that they need."""
+    """Provides IService to plugins, and to sessions everything else that they need.
+
+    Where several processes carry traffic ``places`` is this one's part of limits.connections, ``elsewhere``
+    the connections that sources had in the others a moment ago, and ``arrivals`` who came here since the
+    others were told.
+    """
+
+    draining = False
+    places: Places | None = None
+    elsewhere: Mapping[str, int] = MappingProxyType({})
 
     def __init__(
         self,
@@ -136,12 +145,7 @@ class VirtualService:
         self.ports: dict[int, Port] = {}
         self._addresses: list[tuple[str, int]] = []
         self.sessions: dict[Session, None] = {}
-        self.draining = False
         self.counts: Counter[str] = Counter()  # of actions.Count, by name
-        # Where several processes carry traffic: this one's part of limits.connections, the connections that
-        # sources had in the others a moment ago, and who came here since the others were told.
-        self.places: Places | None = None
-        self.elsewhere: Mapping[str, int] = {}
         self.arrivals: Counter[str] = Counter()
         self._shared = shared
         self._tcp, self._rules = tcp, rules

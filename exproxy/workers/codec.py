@@ -17,7 +17,6 @@ from typing import Any, cast
 
 from exproxy import __version__
 from exproxy.errors import ExproxyError
-from exproxy.workers import messages
 from exproxy.workers.messages import Message
 
 # What both ends must say in their Hello.
@@ -145,7 +144,7 @@ def _record(kind: type) -> tuple[Turn, Turn]:
     return write, read
 
 
-_KINDS = typing.get_args(messages.Message)
+_KINDS = typing.get_args(Message)
 _BOTH = {kind: _record(kind) for kind in _KINDS}
 _OUT = {kind: out for kind, (out, _) in _BOTH.items()}
 _IN = {kind.__name__: into for kind, (_, into) in _BOTH.items()}
