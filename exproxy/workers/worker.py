@@ -112,8 +112,11 @@ class Worker:
     def _lost(self, why: str) -> None:
         """The supervisor is gone: another one may want the addresses, and nobody would start us anew."""
         self.log_lines.supervised = False
-        if self.number:
-            self.log.error("no supervisor any more, {why}; draining", why=why)
+        if not self.number:
+            # A spare process that is not needed.
+            self.reactor.stop()
+            return
+        self.log.error("no supervisor any more, {why}; draining", why=why)
         self.store.lost()
         for places in self._places.values():
             places.stop()
