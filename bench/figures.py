@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 OURS, THEIRS = "exproxy", "haproxy"
-"""The two peers whose costs make the ratio."""
+"""The two peers whose costs make the ratio, but for workloads that say otherwise."""
+WORKERS = "exproxy 2 workers"
+"""exproxy with two processes that carry traffic."""
 
 
 @dataclass(frozen=True, slots=True)

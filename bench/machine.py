@@ -39,13 +39,24 @@ def bound_child(core: int) -> None:
     ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGTERM)
 
 
+def family(pid: int) -> list[int]:
+    """A process and all that it has started, and these."""
+    found = [pid]
+    for one in found:
+        for task in (PROC / str(one) / "task").iterdir():
+            found += [int(child) for child in (task / "children").read_text().split()]
+    return found
+
+
 def usage(pid: int) -> tuple[float, float]:
-    """Seconds on a processor, and seconds ready without one, of all threads of a process."""
+    """Seconds on a processor, and seconds ready without one, of all threads of a process and of those that
+    it has started."""
     on, waiting = 0, 0
-    for task in (PROC / str(pid) / "task").iterdir():
-        ran, waited, _ = (task / "schedstat").read_text().split()
-        on += int(ran)
-        waiting += int(waited)
+    for one in family(pid):
+        for task in (PROC / str(one) / "task").iterdir():
+            ran, waited, _ = (task / "schedstat").read_text().split()
+            on += int(ran)
+            waiting += int(waited)
     return on / 1e9, waiting / 1e9
 
 

@@ -50,6 +50,8 @@ def taking_part(workload: Workload, running: Sequence[Running], row: Row) -> lis
     """Those who can do it; the others are noted in the row."""
     able = []
     for one in running:
+        if not workload.among(one.peer.name):
+            continue
         if not workload.services <= one.peer.services:
             row.left_out[one.peer.name] = one.peer.missing
         elif one.peer.tuned and not workload.tuned:

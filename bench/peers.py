@@ -16,6 +16,7 @@ from pathlib import Path
 
 from bench import configurations, machine
 from bench.configurations import PORTS, SERVED, STREAMS, TLS, Site
+from bench.figures import OURS, WORKERS
 from bench.worker import Failed, Worker, end
 
 MODULES = (Path("/usr/lib/nginx/modules"), Path("/usr/lib64/nginx/modules"))
@@ -28,7 +29,8 @@ _ALL = frozenset(PORTS) - {"https"}
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """One way of running one proxy. ``missing``: why it takes no part, or not in all."""
+    """One way of running one proxy. ``missing``: why it takes no part, or not in all; ``workers``: how many
+    processes it starts that carry traffic."""
 
     name: str
     version: str = ""
@@ -37,13 +39,18 @@ class Peer:
     services: frozenset[str] = _ALL
     tuned: bool = False
     missing: str = ""
+    workers: int = 0
 
 
 def peers(modules: tuple[Path, ...] = MODULES) -> list[Peer]:
     """All that there could be, the missing ones too."""
     twistd = str(Path(sysconfig.get_path("scripts"), "twistd"))
     argv = (sys.executable, twistd, "-n", "--pidfile=", "exproxy", "-c")
-    return [Peer("exproxy", version("exproxy"), argv), *_haproxies(), _nginx(modules)]
+    number = version("exproxy")
+    several = Peer(
+        WORKERS, number, argv, lambda site: f"workers: 2\n{configurations.exproxy(site)}", workers=2
+    )
+    return [Peer(OURS, number, argv), *_haproxies(), _nginx(modules), several]
 
 
 def _haproxies() -> list[Peer]:
@@ -151,6 +158,17 @@ class Running:
                         raise Failed(f"{self.peer.name} does not serve: {failed}; {self.said()}") from None
                     _ = self.pid
                     time.sleep(0.05)
+
+        self._settle(until)
+
+    def _settle(self, until: float) -> None:
+        """One process more is got ready once the workers serve: that is no traffic's cost."""
+        while self.peer.workers and time.monotonic() < until:
+            before, _ = machine.usage(self.pid)
+            time.sleep(0.3)
+            after, _ = machine.usage(self.pid)
+            if len(machine.family(self.pid)) == self.peer.workers + 2 and after - before < 0.03:
+                break
 
     def _probes(self) -> list[tuple[str, dict[str, object]]]:
         probes: list[tuple[str, dict[str, object]]] = []

@@ -39,7 +39,7 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) 
 
 def costs_ratio(row: Row) -> float | None:
     """Our cost divided by theirs; below 1 ours is cheaper."""
-    ours, theirs = _summary(row, OURS), _summary(row, THEIRS)
+    ours, theirs = _summary(row, row.workload.ours), _summary(row, row.workload.theirs)
     return ratio(ours.cost if ours else None, theirs.cost if theirs else None)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bench.figures import Goal
+from bench.figures import OURS, THEIRS, WORKERS, Goal
 
 RELAYED = "relayed"
 IN_PATH = "in the path"
@@ -53,6 +53,7 @@ class Workload:
     ``services``: those that a peer needs; ``tuned``: haproxy's other configurations take part;
     ``fresh``: with processes that have done nothing yet; ``memory``: what its connections take while they
     are idle is measured, and nothing else where ``longer`` (how much longer than others it runs) is 0.
+    ``ours``, ``theirs``: the peers whose costs make the ratio.
     """
 
     name: str
@@ -68,6 +69,12 @@ class Workload:
     fresh: bool = False
     memory: bool = False
     longer: float = 1.0
+    ours: str = OURS
+    theirs: str = THEIRS
+
+    def among(self, peer: str) -> bool:
+        """Whether it is for that peer: those with several workers are for comparison with one only."""
+        return peer in (self.ours, self.theirs) if WORKERS in (self.ours, peer) else True
 
     @property
     def weight(self) -> float:
@@ -104,6 +111,12 @@ def _kept(name: str, title: str, service: str, goal: Goal, fresh: bool = False) 
         goal=goal,
         fresh=fresh,
     )
+
+
+def _workers() -> Workload:
+    title = "HTTP keep-alive, two workers against one"
+    kept = _kept("workers", title, "http", Goal(1.15, 1.05), fresh=True)
+    return replace(kept, ours=WORKERS, theirs=OURS, picture="")
 
 
 def _bodies(way: str) -> Workload:
@@ -158,6 +171,7 @@ def workloads(quick: bool, files: int, crowd: int = CROWD) -> list[Workload]:
         *(_bulk(streams, up) for streams in (1, 16) for up in (False, True)),
         replace(_ping_pong(crowd, NO_GOAL), fresh=True, memory=True),
         _kept("http-keep-alive", "HTTP keep-alive, super-http", "http", Goal(1.4, 1.1), fresh=True),
+        _workers(),
         _bodies("down"),
         _bodies("up"),
         _kept("https-plain-ec", f"HTTPS, plain backend, {_KEYS['ec']}", "tls-ec", plain, fresh=True),

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import errno
 import socket
-from typing import Any, Protocol
+from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IDelayedCall, IListeningPort
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from exproxy.door import Door
 from exproxy.endpoints import address_of, bare
 from exproxy.interfaces import IProtocolFactory
 from exproxy.model import Destination, Source
@@ -42,19 +43,6 @@ _PASSING = (
 )
 
 
-class Doorkeeper(Protocol):
-    """Who says whether there is room: a service."""
-
-    name: str
-
-    @property
-    def full(self) -> bool:
-        """Whether nobody may come in now."""
-
-    def wait(self, port: Accepting) -> None:
-        """Call ``port.resume()`` when somebody has left."""
-
-
 @implementer(IListeningPort)
 class Accepting:
     """See the module. ``factory`` makes the protocols, and gets the address of each client as a Source."""
@@ -66,7 +54,7 @@ class Accepting:
         poller: Poller,
         sock: socket.socket,
         factory: IProtocolFactory,
-        keeper: Doorkeeper,
+        door: Door,
         tcp: TcpOptions = TcpOptions(),
     ) -> None:
         """``sock`` listens already and does not block; it is closed by stopListening(). Its options are
@@ -74,7 +62,7 @@ class Accepting:
         self._poller = poller
         self._socket: socket.socket | None = sock
         self._factory = factory
-        self._keeper = keeper
+        self._door = door
         self._paused = False
         # A shortage is said once, until it is over.
         self._short = False
@@ -88,7 +76,7 @@ class Accepting:
 
     def __repr__(self) -> str:
         state = "closed" if self._socket is None else "paused" if self._paused else "open"
-        return f"<Accepting {self._keeper.name} {self._at.host}:{self._at.port} {state}>"
+        return f"<Accepting {self._door.name} {self._at.host}:{self._at.port} {state}>"
 
     # -- IListeningPort --------------------------------------------------------------
 
@@ -120,7 +108,7 @@ class Accepting:
             sock = self._socket
             if sock is None or self._paused:
                 return
-            if self._keeper.full:
+            if self._door.full:
                 self._pause()
                 return
             try:
@@ -177,7 +165,7 @@ class Accepting:
         if not self._paused and self._socket is not None:
             self._paused = True
             self._poller.quiet(self._socket.fileno())
-            self._keeper.wait(self)
+            self._door.wait(self)
 
     def _shortage(self, error: OSError) -> None:
         self._pause()
@@ -187,7 +175,7 @@ class Accepting:
             self.log.error(
                 "{service} accepts nobody for a while: {why}; clients wait. Where it is files that are too "
                 "few, raise `ulimit -n` (LimitNOFILE= in the systemd unit)",
-                service=self._keeper.name,
+                service=self._door.name,
                 why=error.strerror,
             )
 

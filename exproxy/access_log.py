@@ -6,20 +6,29 @@ Lines are gathered and written a few times a second: a log must not cost a syste
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 FLUSH_SECONDS = 0.5
 FLUSH_LINES = 512
+# Bytes that are written at once to what is no file: so many a pipe takes as a whole (PIPE_BUF).
+PIPE = 4096
 
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, default=str).encode
+
+
+def _write(number: int, data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        left = left[os.write(number, left) :]
 
 
 def timestamp(seconds: float) -> str:
@@ -40,18 +49,27 @@ class AccessLog:
     def __init__(self, clock: IReactorTime, destination: str | Path | None) -> None:
         self._clock = clock
         self._destination = destination
-        self._file: IO[str] | None = None
+        self._file: IO[bytes] | IO[str] | None = None
         self._failing = False
         self._lines: list[str] = []
         self._call: IDelayedCall | None = None
 
-    def open(self) -> None:
-        """Open the file now, so that a missing folder is an error at start (OSError) and not later."""
-        if self._destination in ("stdout", "stderr"):
+    def open(self, inherited: int = -1) -> None:
+        """Open the file now, so that a missing folder is an error at start (OSError) and not later.
+        ``inherited``: the descriptor of one that another process of ours has open, -1 for none."""
+        if inherited >= 0:
+            self._file = open(inherited, "ab", buffering=0)  # noqa: SIM115
+        elif self._destination in ("stdout", "stderr"):
             self._file = sys.stdout if self._destination == "stdout" else sys.stderr
         elif self._destination is not None:
-            # Half a surrogate pair, from a client's name for itself, must not cost its neighbours' lines.
-            self._file = open(self._destination, "a", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
+            self._file = open(self._destination, "ab", buffering=0)  # noqa: SIM115
+
+    def fileno(self) -> int:
+        """The descriptor of what it writes to, -1 where that has none: for processes that write there too."""
+        try:
+            return self._file.fileno() if self._file is not None else -1
+        except (OSError, ValueError):
+            return -1
 
     def reopen(self) -> None:
         """After a rotation: write what there is to the old file, then open the new one.
@@ -85,8 +103,7 @@ class AccessLog:
         if self._lines and self._file is not None:
             lines, self._lines = self._lines, []
             try:
-                self._file.write("\n".join(lines) + "\n")
-                self._file.flush()
+                self._put(lines)
             except (OSError, ValueError) as error:
                 if not self._failing:
                     self.log.error(
@@ -95,6 +112,27 @@ class AccessLog:
                 self._failing = True
             else:
                 self._failing = False
+
+    def _put(self, lines: list[str]) -> None:
+        """Whole lines in one write each time, so that those of several processes do not get mixed up: all
+        together into a file, and no more than a pipe takes at once elsewhere."""
+        assert self._file is not None
+        if self.fileno() < 0:
+            # A test's, or somebody's that only looks like a file.
+            cast("IO[str]", self._file).write("\n".join(lines) + "\n")
+            self._file.flush()
+            return
+        # Half a surrogate pair, from a client's name for itself, must not cost its neighbours' lines.
+        whole = [f"{line}\n".encode("utf-8", "backslashreplace") for line in lines]
+        number = self._file.fileno()
+        self._file.flush()
+        part = b""
+        for line in whole if not isinstance(self._destination, Path) else [b"".join(whole)]:
+            if part and len(part) + len(line) > PIPE:
+                _write(number, part)
+                part = b""
+            part += line
+        _write(number, part)
 
     def close(self) -> None:
         """Write what is queued and let the file go; idempotent."""

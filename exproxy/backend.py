@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
+from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from exproxy.health import Health
@@ -16,6 +18,20 @@ from exproxy.ramp import share
 FORMER_PORTS = 16
 
 
+class Places(Protocol):
+    """The part of a limit that another process has lent to this one."""
+
+    def full(self, used: int) -> bool:
+        """Whether all that are here are taken; ``used`` of them are."""
+
+    def use(self, used: int) -> None:
+        """So many are taken now."""
+
+    def more(self, used: int) -> Deferred[None] | None:
+        """Where all that are here are taken and there may be others: a Deferred that fires when it is
+        known; then look again. None: nothing to wait for."""
+
+
 @implementer(IBackend)
 class Backend:
     """Address, weight, limit, health, the operator's wish, and what it carries.
@@ -23,7 +39,8 @@ class Backend:
     ``host`` is None until its name is resolved. One that is made with port 0 is ``located``: its port
     is learnt from the server, 0 until then, and may change. ``operator`` is ready, drain or maint. ``limit``
     is the most links, None without one. ``links`` counts leases, ``load`` requests in flight, a
-    link that has not carried its first one yet counting as one.
+    link that has not carried its first one yet counting as one. Where several processes carry traffic,
+    ``elsewhere`` is the load that the others had a moment ago, and ``places`` this one's part of the limit.
     """
 
     def __init__(
@@ -53,6 +70,8 @@ class Backend:
         self.client_address = client_address
         self.operator = "ready"
         self.load = 0
+        self.elsewhere = 0
+        self.places: Places | None = None
         self.total = 0
         self.ramping = ramping
         self.leases: dict[Lease, None] = {}
@@ -114,7 +133,9 @@ class Backend:
         return self.located == other.located and (self.located or self.port == other.port)
 
     def full(self) -> bool:
-        """Whether its limit is reached."""
+        """Whether its limit is reached, as far as is known here."""
+        if self.places is not None:
+            return self.places.full(len(self.leases))
         return self.limit is not None and len(self.leases) >= self.limit
 
     def part(self, now: float, ramp: float) -> float:
@@ -173,6 +194,8 @@ class Lease:
         backend.leases[self] = None
         backend.load += 1
         backend.total += 1
+        if backend.places is not None:
+            backend.places.use(len(backend.leases))
 
     def __repr__(self) -> str:
         state = "released" if self._released is None else f"requests={self._requests}"
@@ -209,8 +232,11 @@ class Lease:
         released, self._released = self._released, None
         if released is None:
             return
-        del self.backend.leases[self]
-        self.backend.load -= self._requests
+        backend = self.backend
+        del backend.leases[self]
+        backend.load -= self._requests
+        if backend.places is not None:
+            backend.places.use(len(backend.leases))
         for let_go in self._holds:
             let_go()
         released(self)

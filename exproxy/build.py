@@ -21,7 +21,7 @@ from exproxy.persistence.group import Group
 from exproxy.persistence.keys import Secrets
 from exproxy.pool import Pool
 from exproxy.proxied import ProxiedFactory
-from exproxy.store.memory import MemoryStore
+from exproxy.store.memory import IBoundedStore, MemoryStore
 from exproxy.tls.guard import Guard
 from exproxy.tls.server import ServerTLS
 from exproxy.virtual import Port, Reach, Rules, Shared, VirtualService
@@ -79,11 +79,14 @@ class Part:
 class Builder:
     """Builds the services of one configuration over shared tables."""
 
-    def __init__(self, config: Config, shared: Shared, secrets: Secrets) -> None:
+    def __init__(
+        self, config: Config, shared: Shared, secrets: Secrets, store: IBoundedStore | None = None
+    ) -> None:
+        """``store``: that of several processes; one of this process's own by default."""
         self._config = config
         self._shared = shared
         self._secrets = secrets
-        self.store = MemoryStore(shared.reactor)
+        self.store: IBoundedStore = store if store is not None else MemoryStore(shared.reactor)
         self.groups: dict[str, Group] = {}
 
     def build(self) -> list[Built]:

@@ -14,8 +14,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from exproxy.backend import Backend, Lease
-from exproxy.errors import NoBackend
-from exproxy.model import AnyOf, Choice, Claim, Facts, Key, Link, Named, Persistence
+from exproxy.errors import NoBackend, StoreSilent
+from exproxy.model import AnyOf, Choice, Claim, Facts, Key, Known, Link, Named, Persistence
 from exproxy.waiting import Full
 
 if TYPE_CHECKING:
@@ -32,7 +32,18 @@ log = Logger()
 class Picking:
     """What one pick is asked for, and what it has found out."""
 
-    __slots__ = ("_bound", "_facts", "_found", "_linked", "_links", "_pool", "_stale", "_told", "avoiding")
+    __slots__ = (
+        "_bound",
+        "_facts",
+        "_found",
+        "_linked",
+        "_links",
+        "_pool",
+        "_silent",
+        "_stale",
+        "_told",
+        "avoiding",
+    )
 
     def __init__(self, pool: Pool, facts: Facts, avoiding: Collection[str], links: Sequence[Link]) -> None:
         self._pool = pool
@@ -41,11 +52,15 @@ class Picking:
         self._linked = {link.server for link in links} if links else ()
         # Of a client that is known on several servers, once for each pick.
         self._told = False
+        # The store was asked, and is silent.
+        self._silent = False
         self.avoiding = avoiding
 
     def steps(self) -> Steps:
         """Ends with a Choice whose lease is taken; raises NoBackend, or its kind Full."""
         for _ in range(ROUNDS):
+            if self._pool.shared:
+                yield from self._places()
             choice = yield from self._round()
             backend = choice.backend
             assert isinstance(backend, Backend)
@@ -54,6 +69,23 @@ class Picking:
             if choice.lease is not None:
                 choice.lease.release()
         raise NoBackend(f"the servers of {self._pool.name} come and go")
+
+    def _places(self) -> Generator[Any, Any, None]:
+        """Wait until it is known of every limit that processes share whether there are places left."""
+        pool, waited = self._pool, True
+        while waited:
+            # What came while another server's places were waited for may be gone to somebody else by now.
+            waited = False
+            for backend in pool.backends:
+                places = backend.places
+                if places is None or backend.server in self.avoiding or backend.server in self._linked:
+                    continue
+                if not backend.usable_for_known():
+                    continue
+                asked = places.more(len(backend.leases))
+                if asked is not None:
+                    waited = True
+                    yield asked
 
     def _round(self) -> Steps:
         # What the client was bound by, to whom, and the keys that say so but do not serve.
@@ -171,6 +203,8 @@ class Picking:
         pool, facts = self._pool, self._facts
         keys = pool.keys_of(facts)
         how = Persistence.MOVED if self._bound is not None else Persistence.NEW
+        if self._silent:
+            return self._unasked(keys, how)
         if self._lodging(keys):
             return self._take(pool.lodge(keys[0].digest, self.avoiding, self._linked), how)
         chosen = pool.schedule(facts, self.avoiding, self._linked)
@@ -183,6 +217,10 @@ class Picking:
         if not self._stale:
             answer = pool.store.claim(pool.table, keys, chosen.server, pool.ttl)
             claim = (yield from self._asked(answer, choice.lease)) if isinstance(answer, Deferred) else answer
+            if self._silent:
+                if choice.lease is not None:
+                    choice.lease.release()
+                return self._unasked(keys, how)
             if claim is None or claim.server == chosen.server:
                 pool.hold(choice.lease, keys)
                 return choice
@@ -194,6 +232,15 @@ class Picking:
                 pool.hold(choice.lease, keys)
                 return choice
         return (yield from self._moved((*self._stale, *(k for k in keys if k not in self._stale)), choice))
+
+    def _unasked(self, keys: tuple[Key, ...], how: Persistence) -> Choice:
+        """The store is silent: every process that knows as little takes this client to the same server."""
+        pool = self._pool
+        known = (key for each in pool.candidates_of(self._facts) for key in keys_in(each))
+        key = next(iter(keys), None) or next(known, None)
+        if key is None:
+            return self._take(pool.schedule(self._facts, self.avoiding, self._linked), how)
+        return self._take(pool.lodge(key.digest, self.avoiding, self._linked), how)
 
     def _moved(self, keys: tuple[Key, ...], choice: Choice) -> Steps:
         pool = self._pool
@@ -244,8 +291,19 @@ class Picking:
     def _forgetful(self, failure: Failure) -> Failure | None:
         if isinstance(failure.value, CancelledError):
             return failure
+        if isinstance(failure.value, StoreSilent):
+            # It has said so itself, once for all of its clients.
+            self._silent = True
+            return None
         log.failure("{pool}: the store does not answer", failure, pool=self._pool.name)
         return None
+
+
+def keys_in(candidate: Known) -> tuple[Key, ...]:
+    """What of it is looked up."""
+    if isinstance(candidate, AnyOf):
+        return candidate.keys
+    return (candidate,) if isinstance(candidate, Key) else ()
 
 
 def preferred(known: Mapping[str, Key], led: str | None) -> str:

@@ -119,6 +119,9 @@ class Dial:
         wire = Wire(_met)
         made = Stream(poller, sock, Source(*self._where), None, tuned=True)
         made.begin(wire, known=True)
+        if events != OUT:
+            # A greeting may have come with the connection itself.
+            made.look()
         if self._introduce is not None:
             wire.write(self._introduce(wire))
         caller, self._caller = self._caller, None

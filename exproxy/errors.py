@@ -30,6 +30,10 @@ class ConnectFailed(ExproxyError):
         self.ours = ours
 
 
+class StoreSilent(ExproxyError):
+    """Whoever owns the persistence tables does not answer: go on without its word."""
+
+
 class ProtocolViolation(ExproxyError):
     """The client broke its protocol; the conversation says what to answer."""
 

@@ -26,8 +26,12 @@ class EventLog:
             "from": event.get("log_namespace", ""),
             "text": formatEvent(event),
         }
+        if "worker" in event:
+            record["worker"] = event["worker"]
         failure = event.get("log_failure")
-        if failure is not None:
+        if "worker_traceback" in event:
+            record["traceback"] = event["worker_traceback"]
+        elif failure is not None:
             record["traceback"] = failure.getTraceback()
         self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
         self._file.flush()

@@ -79,6 +79,12 @@ class Health:
         self.up = True
         self.draining = False
 
+    def become(self, *, up: bool, draining: bool, asked: bool) -> None:
+        """Take over what somebody else has found out, who asks the server."""
+        if up != self.up:
+            self._good = self._bad = 0
+        self.up, self.draining, self.asked = up, draining, asked
+
     def retune(self, other: Health) -> None:
         """Take over the other's ``rise`` and ``fall``."""
         self._rise, self._fall = other._rise, other._fall

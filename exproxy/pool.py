@@ -7,7 +7,7 @@ answers may be Deferreds; where they are none a pick is answered at once.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorTime
@@ -45,7 +45,10 @@ from exproxy.waiting import Full, Queue
 
 @implementer(IPool)
 class Pool:
-    """See IPool. ``backends`` is replaced as a whole, never changed in place."""
+    """See IPool. ``backends`` is replaced as a whole, never changed in place. ``shared``: its servers' limits
+    hold over several processes, each of which has its places."""
+
+    shared = False
 
     def __init__(
         self,
@@ -91,6 +94,8 @@ class Pool:
         self._ration = Ration()
         # How many logins came to another server than that of their user's other connections.
         self.disagreed = 0
+        # Told of every backend whose state may have changed: workers are to hear of it.
+        self.changed: Callable[[Backend], None] = lambda backend: None
         if group is not None:
             group.join(self, store)
         for backend in self.backends:
@@ -210,10 +215,10 @@ class Pool:
     def candidates(self, usable: Sequence[Backend]) -> tuple[list[Candidate], dict[str, float]]:
         """What a scheduling is to know of them now, and the ramp's part of each; {} where all are 1."""
         if not self.slow_ramp:
-            return [Candidate(b.server, b.weight, b.load) for b in usable], {}
+            return [Candidate(b.server, b.weight, b.load + b.elsewhere) for b in usable], {}
         now, ramp = self._clock.seconds(), self.slow_ramp
         parts = {b.server: b.part(now, ramp) for b in usable}
-        made = [Candidate(b.server, b.weight * parts[b.server], b.load) for b in usable]
+        made = [Candidate(b.server, b.weight * parts[b.server], b.load + b.elsewhere) for b in usable]
         return made, {} if min(parts.values()) >= 1.0 else parts
 
     def shown(self, candidates: list[Candidate], parts: dict[str, float]) -> list[Candidate]:
@@ -310,21 +315,32 @@ class Pool:
         if backend.operator == "maint":
             return None
         flip = backend.health.told(outcome, by_client=by_client)
-        if flip is None:
-            return None
         if flip in (Flip.UP, Flip.UNDRAIN):
             self._ramp(backend)
+        self.changed(backend)
+        if flip is None:
+            return None
         well = [b for b in self.backends if b.usable_for_known()]
         backups = sum(b.backup for b in well)
         text = announcement(backend.name, flip, outcome, seconds, len(well) - backups, backups)
-        if flip is Flip.DOWN and self._on_down == "cut":
+        self.stands(backend, fell=flip is Flip.DOWN)
+        return text
+
+    def stands(self, backend: Backend, *, fell: bool) -> None:
+        """The state of ``backend`` is another one, ``fell``: it is DOWN now. Its links and those who wait
+        hear of it."""
+        if fell and self._on_down == "cut":
             self.cut(backend.server, "server is DOWN")
         self._waiting.changed()
-        return text
+
+    def freed(self) -> None:
+        """A place is free that is not one of this process's own links."""
+        self._waiting.freed()
 
     def located(self, backend: Backend, port: int) -> None:
         """The port of ``backend`` was learnt."""
         backend.found_at(port)
+        self.changed(backend)
 
     def operate(self, server: str, state: str) -> None:
         """The operator's wish for a server: ready, drain or maint. One that comes back from maint is
@@ -337,6 +353,7 @@ class Pool:
             backend.health.restart()
         if state == "ready" != before:
             self._ramp(backend)
+        self.changed(backend)
         self._waiting.changed()
 
     def replace_backends(self, backends: Sequence[Backend]) -> tuple[list[Backend], list[Backend]]:

@@ -110,7 +110,7 @@ class Introduction(Protocol):
         """The proxy is there, and has so long to say for whom."""
         service = self._owner.service
         self._owner.waiting.add(self)
-        service.introducing += 1
+        service.door.introducing += 1
         self._timer = service.clock.callLater(service.timeouts.proxy_header, self._late)
         transport = self._transport
         if isinstance(transport, Stream):
@@ -133,7 +133,7 @@ class Introduction(Protocol):
         """The proxy went away; one that had said nothing was only looking whether we are there."""
         if not self._over:
             self._finish()
-            self._owner.service.left()
+            self._owner.service.door.left()
             if self._received:
                 self._tell("the connection ended within the PROXY header")
 
@@ -141,7 +141,7 @@ class Introduction(Protocol):
         """Drop the connection."""
         self._finish()
         self._transport.abortConnection()
-        self._owner.service.left()
+        self._owner.service.door.left()
 
     @property
     def _transport(self) -> Any:
@@ -161,7 +161,7 @@ class Introduction(Protocol):
     def _finish(self) -> None:
         self._over = True
         self._owner.waiting.discard(self)
-        self._owner.service.introducing -= 1
+        self._owner.service.door.introducing -= 1
         if self._timer.active():
             self._timer.cancel()
 
@@ -173,7 +173,7 @@ class Introduction(Protocol):
         protocol: Any = self._owner.factory.buildProtocol(client)
         if protocol is None:
             transport.abortConnection()
-            self._owner.service.left()
+            self._owner.service.door.left()
             return
         if header.destination is not None:
             _rename(transport, client, header.destination)

@@ -30,6 +30,15 @@ class Rate:
             self._forget(now)
         return admitted
 
+    def charge(self, source: str, times: int, now: float) -> None:
+        """It came so many times elsewhere, and was let in there."""
+        if self._many:
+            full = max(self._full.pop(source, now), now) + self._step * times
+            # Who came to several places at once is not kept out for longer than a full bucket takes.
+            self._full[source] = min(full, now + 60.0)
+            if len(self._full) > SOURCES:
+                self._forget(now)
+
     def _forget(self, now: float) -> None:
         """Buckets that are full need no remembering; else the oldest half goes."""
         kept = {source: full for source, full in self._full.items() if full > now}

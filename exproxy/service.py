@@ -7,20 +7,17 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import IO, TYPE_CHECKING, Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger, globalLogPublisher
 from twisted.python.failure import Failure
 
 from exproxy import listening, transparent
-from exproxy.accepting import Accepting
 from exproxy.access_log import AccessLog
-from exproxy.build import Builder, Built
+from exproxy.build import Built
 from exproxy.checks.record import Check
 from exproxy.config import Config, Listen
 from exproxy.descriptors import raise_limit, shortage
@@ -29,12 +26,10 @@ from exproxy.event_log import EventLog
 from exproxy.model import TLSOptions
 from exproxy.monitor import Monitor
 from exproxy.names import Names
-from exproxy.persistence.keys import Secrets
-from exproxy.poller import poller
-from exproxy.relay import Sweep
 from exproxy.secret import kept_secret
 from exproxy.tls.watching import Watch
-from exproxy.virtual import Shared
+from exproxy.traffic import Traffic, where
+from exproxy.workers.supervisor import Supervised, Supervisor
 
 if TYPE_CHECKING:
     from exproxy.lab.lab import Lab
@@ -59,7 +54,6 @@ class ExproxyService(Service):
         self.monitor = Monitor(reactor)
         self.access_log = AccessLog(reactor, config.access_log)
         self._sockets: list[tuple[Built, Listen, socket.socket]] = []
-        self._ports: list[IListeningPort] = []
         self._names = Names(reactor, self._resolved)
         self.lab: Lab | None = None
         # Fires once the lab (where there is one) answers and the checks have begun.
@@ -69,10 +63,16 @@ class ExproxyService(Service):
         self._event_file: IO[str] = sys.stdout
         self._signals = 0
         self._handlers: list[tuple[signal.Signals, Any, Any]] = []
-        self.built = self._build()
+        # Whoever carries the traffic where this process does not.
+        self.crew = Supervisor(reactor, config.workers) if config.workers > 1 else None
+        self.traffic = self._build()
+        self.built, self.builder = self.traffic.built, self.traffic.builder
         self._transparent = any(owner.transparent for built in self.built for owner in built.owners.values())
         shown = [(one.config.name, one.service.server_tls) for one in self.built]
-        self._certificates = Watch(reactor, [(name, tls) for name, tls in shown if tls is not None])
+        reread = self.crew.reread if self.crew is not None else None
+        self._certificates = Watch(
+            reactor, [(name, tls) for name, tls in shown if tls is not None], changed=reread
+        )
 
     # -- begin -----------------------------------------------------------------------
 
@@ -109,6 +109,8 @@ class ExproxyService(Service):
         """Begin to ask, to listen, and to answer."""
         if self._transparent:
             transparent.regain()
+            if self.crew is not None:
+                transparent.bequeath()
         super().startService()
         # Before anything else: it would kill.
         self._catch(signal.SIGHUP, lambda number, frame: self.reactor.callFromThread(self.reopen_logs))
@@ -142,24 +144,16 @@ class ExproxyService(Service):
     def _listen(self) -> None:
         sockets, self._sockets = self._sockets, []
         for built, listen, sock in sockets:
-            real = sock.getsockname()[1]
-            self._ports.append(self._port(built, listen, sock))
-            built.listening(listen, real)
             self.log.info(
-                "{service} listens on {where}",
-                service=built.config.name,
-                where=replace(listen, port=real).text,
+                "{service} listens on {where}", service=built.config.name, where=where(listen, sock)
             )
-
-    def _port(self, built: Built, listen: Listen, sock: socket.socket) -> IListeningPort:
-        poller, entrance = self._poller, built.entrance(listen)
-        if poller is not None and poller.ready():
-            port = Accepting(poller, sock, entrance, built.service, built.service.tcp)
-            port.startListening()
-            return port
-        adopted: IListeningPort = self.reactor.adoptStreamPort(sock.fileno(), sock.family, entrance)
-        sock.close()
-        return adopted
+            if self.crew is None:
+                self.traffic.listen(built, listen, sock)
+            else:
+                built.listening(listen, sock.getsockname()[1])
+        if self.crew is not None:
+            supervised = Supervised(self.config, self._secret, self.traffic, self.monitor, self.access_log)
+            self.crew.start(supervised, sockets)
 
     def _watch(self, built: Built) -> None:
         guard = built.guard()
@@ -207,6 +201,7 @@ class ExproxyService(Service):
                 for backend in pool.backends:
                     if self.config.servers[backend.server].address == name:
                         backend.host = address
+                        pool.changed(backend)
 
     # -- end -------------------------------------------------------------------------
 
@@ -219,14 +214,13 @@ class ExproxyService(Service):
 
     async def _stop(self) -> None:
         self._unbind()
-        for port in self._ports:
-            await maybeDeferred(port.stopListening)
+        await self.traffic.close_listening()
         self.monitor.stop()
         self._names.stop()
         self._certificates.stop()
-        await gatherResults([self._drained(built) for built in self.built])
-        if self._poller is not None:
-            self._poller.close()
+        if self.crew is not None:
+            await self.crew.stop()
+        await self.traffic.stop()
         if self.lab is not None:
             await self.lab.stop()
         self.access_log.close()
@@ -240,26 +234,6 @@ class ExproxyService(Service):
             if self.config.event_log != "stdout":
                 self._event_file.close()
 
-    def _drained(self, built: Built) -> Deferred[None]:
-        service, grace = built.service, built.config.timeouts.grace
-        empty: Deferred[None] = Deferred()
-        count = len(service.sessions)
-        if count:
-            self.log.info(
-                "{service} waits up to {grace:g} s for {count} connections",
-                service=service.name,
-                grace=grace,
-                count=count,
-            )
-            service.when_empty.append(lambda: empty.callback(None))
-            cut = self.reactor.callLater(grace, service.cut, "grace is over")
-            empty.addCallback(lambda _: cut.cancel() if cut.active() else None)
-            service.drain(grace)
-        else:
-            service.drain(grace)
-            empty.callback(None)
-        return empty
-
     def reopen_logs(self) -> None:
         """After a rotation: go on in new files; the certificates are read again too."""
         logs = "the logs were reopened"
@@ -272,13 +246,16 @@ class ExproxyService(Service):
         except OSError as error:
             logs = "a log was NOT reopened"
             self.log.error("a log cannot be opened again: {error}", error=error)
+        if self.crew is not None:
+            self.crew.reopen()
         self._certificates.look(always=True)
         self.log.info("SIGHUP: {logs}, the certificates were read; the configuration was not", logs=logs)
 
     def cut(self) -> None:
         """Drop every connection now."""
-        for built in self.built:
-            built.service.cut("stopped at once")
+        self.traffic.cut("stopped at once")
+        if self.crew is not None:
+            self.crew.cut("stopped at once")
 
     def _unbind(self) -> None:
         for _, _, sock in self._sockets:
@@ -310,7 +287,7 @@ class ExproxyService(Service):
             previous(number, frame)
         self._signals += 1
 
-    def _build(self) -> list[Built]:
+    def _build(self) -> Traffic:
         config = self.config
         if config.lab is not None:
             from exproxy.lab.lab import Lab
@@ -318,16 +295,12 @@ class ExproxyService(Service):
             # Its certificates are among the files that the services show and trust: made now, if ever.
             self.lab = Lab(config.lab, config.state_dir, self.reactor)
             self.log.debug("the lab's certificates: {files}", files=self.lab.certificates)
-        secret = config.secret or (kept_secret(config.state_dir),)
-        sweep = Sweep(self.reactor)
-        self._poller = poller(self.reactor, sweep)
-        shared = Shared(
+        self._secret = config.secret or (kept_secret(config.state_dir),)
+        return Traffic(
+            config,
             self.reactor,
-            sweep,
             self.access_log,
-            {server.name: server.address for server in config.servers.values()},
+            self._secret,
             self.monitor.client_failed,
-            poller=self._poller,
+            self.crew.store if self.crew is not None else None,
         )
-        self.builder = Builder(config, shared, Secrets(secret))
-        return self.builder.build()

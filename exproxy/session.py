@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory
 from zope.interface import implementer
 
@@ -55,11 +56,31 @@ class SessionFactory(Factory):
     def buildProtocol(self, addr: Any) -> Wire | None:
         """A wire with a session; one that says why not, or None, where the service will not have that
         client."""
+        room = self._service.door.more()
+        if room is not None:
+            return Wire(lambda wire: self._await(room, addr, wire))
+        entrance = self._entrance(addr)
+        return Wire(entrance) if entrance is not None else None
+
+    def _await(self, room: Deferred[None], addr: Any, wire: Wire) -> None:
+        """Another process may have a place for this one: let it in when that is known."""
+
+        def known(_: None) -> None:
+            room = self._service.door.more()
+            if room is not None:
+                # Others who waited as well were faster.
+                self._await(room, addr, wire)
+                return
+            (self._entrance(addr) or Wire.abort)(wire)
+
+        room.addCallback(known)
+
+    def _entrance(self, addr: Any) -> Callable[[Wire], None] | None:
         reason = self._service.objection(addr)
         if reason is None:
-            return Wire(self._begin)
+            return self._begin
         # Whom no rule lets in is told nothing.
-        return Wire(self._refuse) if self._busy is not None and reason.startswith("limits.") else None
+        return self._refuse if self._busy is not None and reason.startswith("limits.") else None
 
     def _refuse(self, wire: Wire) -> None:
         if self._busy is None or self._service.port_tls(wire.local.listening) not in ("none", "starttls"):

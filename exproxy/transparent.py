@@ -25,6 +25,8 @@ _IPV6_TRANSPARENT = 75
 _IP_BIND_ADDRESS_NO_PORT = 24
 # Of linux/prctl.h and linux/capability.h.
 _PR_SET_KEEPCAPS = 8
+_PR_CAP_AMBIENT = 47
+_PR_CAP_AMBIENT_RAISE = 2
 _CAPABILITIES = 0x20080522
 _CAP_NET_ADMIN = 12
 _CAP_NET_RAW = 13
@@ -113,6 +115,17 @@ def regain() -> None:
         if not _only(_CAP_NET_RAW):
             _only(_CAP_NET_ADMIN)
         require()
+
+
+def bequeath() -> None:
+    """Let programs that this one starts have the same capability, where it is not root who has it."""
+    libc, sets, header = ctypes.CDLL(None), (_Sets * 2)(), _Header(_CAPABILITIES, 0)
+    if os.geteuid() == 0 or libc.capget(ctypes.byref(header), ctypes.byref(sets)) != 0:
+        return
+    sets[0].inheritable |= sets[0].permitted & (1 << _CAP_NET_RAW | 1 << _CAP_NET_ADMIN)
+    if libc.capset(ctypes.byref(header), ctypes.byref(sets)) == 0:
+        for capability in (_CAP_NET_RAW, _CAP_NET_ADMIN):
+            libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, capability, 0, 0)
 
 
 def _only(capability: int) -> bool:

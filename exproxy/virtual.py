@@ -16,6 +16,7 @@ from exproxy.access_log import AccessLog
 from exproxy.backend import Backend
 from exproxy.connect import Connecting, Promise, begin, shown, tell
 from exproxy.dialling import Caller
+from exproxy.door import Door
 from exproxy.interfaces import IBackend, IMarker, IPersistence, IService, IWire
 from exproxy.locating import Locations
 from exproxy.model import Listening, TLSOptions
@@ -30,7 +31,6 @@ from exproxy.tls.server import ServerTLS
 from exproxy.wire import Wire, plain
 
 if TYPE_CHECKING:
-    from exproxy.accepting import Accepting
     from exproxy.session import Session
 
 # At most so many lines a minute and reason about clients that were not let in.
@@ -102,7 +102,14 @@ class Shared:
 
 @implementer(IService)
 class VirtualService:
-    """Provides IService to plugins, and to sessions everything else that they need."""
+    """Provides IService to plugins, and to sessions everything else that they need.
+
+    Where several processes carry traffic ``elsewhere`` are the connections that sources had in the others a
+    moment ago, and ``arrivals`` who came here since the others were told.
+    """
+
+    draining = False
+    elsewhere: Mapping[str, int] = MappingProxyType({})
 
     def __init__(
         self,
@@ -139,8 +146,8 @@ class VirtualService:
         self.ports: dict[int, Port] = {}
         self._addresses: list[tuple[str, int]] = []
         self.sessions: dict[Session, None] = {}
-        self.draining = False
         self.counts: Counter[str] = Counter()  # of actions.Count, by name
+        self.arrivals: Counter[str] = Counter()
         self._shared = shared
         self._tcp, self._rules = tcp, rules
         # By route; the service's own under None.
@@ -153,11 +160,7 @@ class VirtualService:
         self._refused: Counter[str] = Counter()
         self._quiet_until = 0.0
         self.when_empty: list[Callable[[], None]] = []
-        # Connections that have not said yet for whom they come (exproxy.proxied).
-        self.introducing = 0
-        # Listening sockets that accept nobody until somebody has left.
-        self._waiting: set[Accepting] = set()
-        self._crowded_until = 0.0
+        self.door = Door(name, shared.reactor, self.sessions, limits.connections)
         shared.services[name] = self
 
     # -- IService --------------------------------------------------------------------
@@ -215,47 +218,43 @@ class VirtualService:
             self._quiet_until = now + 60.0
             self.log.warn("{service} refused {host}: {reason}", service=self.name, host=host, reason=reason)
 
+    @property
+    def sources(self) -> Mapping[str, int]:
+        """How many connections each client's address has here."""
+        return self._sources
+
+    @property
+    def refusals(self) -> Mapping[str, int]:
+        """How many clients were not let in, by reason."""
+        return self._refused
+
+    def charge(self, came: Mapping[str, int]) -> None:
+        """These sources have come to other processes of ours so often; it counts for their rate here."""
+        now = self.clock.seconds()
+        for host, times in came.items():
+            self._rate.charge(host, times, now)
+
     def _objection(self, host: str) -> str | None:
         if self.draining:
             return "it is being stopped"
         if not self._rules.admit(host):
             return "not allowed by `allow:` and `deny:`"
-        if len(self.sessions) >= self.limits.connections:
+        if self.door.full:
+            # Where whoever accepts cannot wait (no epoll).
             return f"limits.connections ({self.limits.connections}) reached"
-        if self._sources[host] >= self.limits.per_source:
+        if self._sources[host] + self.elsewhere.get(host, 0) >= self.limits.per_source:
             return f"limits.per-source ({self.limits.per_source}) reached"
         if not self._rate.admits(host, self.clock.seconds()):
             return f"limits.per-source-rate ({self.limits.per_source_rate} a minute) reached"
+        if self.door.places is not None and self.limits.per_source_rate:
+            self.arrivals[host] += 1
         return None
-
-    @property
-    def full(self) -> bool:
-        """See Doorkeeper."""
-        return len(self.sessions) + self.introducing >= self.limits.connections
-
-    def wait(self, port: Accepting) -> None:
-        """See Doorkeeper."""
-        self._waiting.add(port)
-        now = self.clock.seconds()
-        if self.full and now >= self._crowded_until:
-            self._crowded_until = now + 60.0
-            self.log.warn(
-                "{service} has limits.connections ({most}) clients: others wait until one leaves",
-                service=self.name,
-                most=self.limits.connections,
-            )
-
-    def left(self) -> None:
-        """Somebody has left: there may be room for another one."""
-        if self._waiting and not self.full:
-            waiting, self._waiting = self._waiting, set()
-            for port in waiting:
-                port.resume()
 
     def opened(self, session: Session) -> None:
         """A session began."""
         self.sessions[session] = None
         self._sources[session.record.peer.host] += 1
+        self.door.entered()
 
     def closed(self, session: Session) -> None:
         """A session is over."""
@@ -264,8 +263,7 @@ class VirtualService:
         self._sources[host] -= 1
         if not self._sources[host]:
             del self._sources[host]
-        if self._waiting:
-            self.left()
+        self.door.left()
         if not self.sessions:
             waiting, self.when_empty = self.when_empty, []
             for each in waiting:

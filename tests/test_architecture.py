@@ -43,6 +43,16 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "ramp",
         "rate",
         "store",
+        "workers.messages",
+        "workers.codec",
+        "workers.owner",
+        "workers.replica",
+        "workers.lending",
+        "workers.places",
+        "workers.standing",
+        "workers.shares",
+        "workers.hearing",
+        "workers.respawning",
     ),
     2: (
         "readiness",
@@ -53,6 +63,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "endpoints",
         "stream",
         "wire",
+        "door",
         "farewell",
         "detaching",
         "relay",
@@ -81,10 +92,12 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "access_log",
         "event_log",
         "secret",
+        "workers.channel",
+        "workers.worker_log",
         "descriptors",
         "plugins",
     ),
-    4: ("config", "build", "service", "tap", "ctl", "lab", "demo"),
+    4: ("config", "build", "service", "traffic", "workers", "tap", "ctl", "lab", "demo"),
 }
 # Layers 0 and 1 know neither a reactor nor a socket.
 IMPURE = ("socket", "twisted.internet.reactor", "twisted.internet.tcp", "OpenSSL")
@@ -118,8 +131,12 @@ def imports(path: Path) -> Iterator[str]:
 def layer_of(module: str) -> int | None:
     """The layer of ``exproxy.NAME…``."""
     parts = module.split(".")
-    name = parts[1] if len(parts) > 1 else "__init__"
-    return next((layer for layer, names in LAYERS.items() if name in names), None)
+    # A file of a folder may have a layer of its own.
+    for name in (".".join(parts[1:3]), parts[1] if len(parts) > 1 else "__init__"):
+        found = next((layer for layer, names in LAYERS.items() if name in names), None)
+        if found is not None:
+            return found
+    return None
 
 
 def module_of(path: Path) -> str:

@@ -6,7 +6,7 @@ what goes across sections (``services``, ``listens``, ``backends``, ``membership
 """
 
 from exproxy.config.errors import Invalid, Problem, render, render_json, summary
-from exproxy.config.load import load
+from exproxy.config.load import load, reload
 from exproxy.config.resolved import (
     AdminConfig,
     BackendConfig,
@@ -36,6 +36,7 @@ __all__ = [
     "ServiceConfig",
     "Target",
     "load",
+    "reload",
     "render",
     "render_json",
     "summary",

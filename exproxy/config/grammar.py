@@ -6,6 +6,7 @@ Every function takes what stood in the file and raises ValueError with advice fo
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from typing import Any, Literal
 
@@ -16,6 +17,8 @@ from exproxy.settings import WhenFull
 from exproxy.units import duration
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+# More processes than that would only wait for each other's words.
+MOST_WORKERS = 64
 HOST_PATTERN = r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)"
 
 _HOST_NAME = re.compile(rf"{HOST_PATTERN}(\.{HOST_PATTERN})*\.?")
@@ -106,6 +109,15 @@ def send_proxy(written: object) -> Version | Literal[False]:
     if written == "v1" or written == "v2":
         return written
     raise ValueError(f"must be v1, v2 or false, not {'true' if written is True else repr(written)}")
+
+
+def workers(written: object) -> int:
+    """A number of processes; ``auto`` is that of the processors which this one may use."""
+    if written == "auto":
+        return min(MOST_WORKERS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)
+    if isinstance(written, int) and not isinstance(written, bool) and 1 <= written <= MOST_WORKERS:
+        return written
+    raise ValueError(f"must be a number of processes, 1 to {MOST_WORKERS}, or auto, not {written!r}")
 
 
 def log_target(written: object) -> str | Literal[False]:

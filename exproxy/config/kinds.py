@@ -69,6 +69,13 @@ WhenFullValue: TypeAlias = Annotated[
     PlainValidator(grammar.when_full),
     WithJsonSchema({"type": "string", "pattern": rf"^(next|refuse|wait +{DURATION_PATTERN[1:-1]})$"}),
 ]
+Workers: TypeAlias = Annotated[
+    int,
+    PlainValidator(grammar.workers),
+    WithJsonSchema(
+        {"anyOf": [{"type": "integer", "minimum": 1, "maximum": grammar.MOST_WORKERS}, {"const": "auto"}]}
+    ),
+]
 SendProxy: TypeAlias = Annotated[
     Literal["v1", "v2", False],
     PlainValidator(grammar.send_proxy),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import pickle
 import platform
+from dataclasses import replace
 from pathlib import Path
 
 from exproxy.config import templates
@@ -28,13 +30,21 @@ def load(
     """
     document = read(Path(path))
     templates.apply(document)
-    return resolve(
-        document,
-        catalogue or Catalogue(),
-        host_name or _own_name(),
-        now or datetime.datetime.now(datetime.timezone.utc),
-        usual_state_dir(),
-    )
+    moment = now or datetime.datetime.now(datetime.timezone.utc)
+    read_at = (host_name or _own_name(), moment, usual_state_dir())
+    # Before it is resolved, which takes it to pieces.
+    written = pickle.dumps((document, *read_at), pickle.HIGHEST_PROTOCOL)
+    return replace(resolve(document, catalogue or Catalogue(), *read_at), written=written)
+
+
+def reload(written: bytes, catalogue: Catalogue | None = None) -> Config:
+    """The Config that another process of ours has read: from its ``written``, whatever the file says by now.
+
+    The files that it names (certificates, authorities) are looked at again. Raises Invalid. The bytes are
+    a pickle: only ever what came from ourselves.
+    """
+    document, name, moment, state_dir = pickle.loads(written)  # noqa: S301  # our own parent's
+    return replace(resolve(document, catalogue or Catalogue(), name, moment, state_dir), written=written)
 
 
 def _own_name() -> str:

@@ -27,6 +27,7 @@ from exproxy.config.kinds import (
     Single,
     TextList,
     WhenFullValue,
+    Workers,
     listed,
 )
 from exproxy.config.sections import (
@@ -296,6 +297,9 @@ class FileSection(Section):
     """The name to greet and refuse with. Default: the machine's."""
     trusted_proxies: NetworkList | None = None
     """Networks of proxies whose word on the client's address is believed. Default none."""
+    workers: Workers | None = None
+    """How many processes carry traffic: a number, or auto: one for each processor. Default 1: this one
+    does, and there is no other."""
     servers: dict[str, Any] | None = None
     """The real servers, by name."""
     groups: dict[str, Any] | None = None

@@ -162,6 +162,7 @@ def _config(
         trusted_proxies=Networks.parse(found.file.trusted_proxies or ()),
         warnings=warnings,
         warning_text=render(warnings, document.shown, document.lines),
+        workers=found.file.workers or 1,
     )
 
 

@@ -199,7 +199,8 @@ class Config:
 
     ``secret`` None: to be made once and kept in ``state_dir``. ``lab`` is an instance of
     ``exproxy.lab.options.LabOptions``. ``warnings`` are for the administrator, ready made in
-    ``warning_text``.
+    ``warning_text``. ``workers`` is how many processes carry traffic; 1: this one does. ``written`` is what
+    config.reload makes the same Config from in another process.
     """
 
     path: Path
@@ -216,3 +217,5 @@ class Config:
     trusted_proxies: Networks
     warnings: tuple[Problem, ...] = ()
     warning_text: str = ""
+    workers: int = 1
+    written: bytes = field(default=b"", repr=False, compare=False)

@@ -27,6 +27,19 @@ class Seconds(Protocol):
         """Now."""
 
 
+class IBoundedStore(IStore):
+    """An IStore whose groups have limits."""
+
+    def limit(group: str, entries: int) -> None:
+        """Bound a group to so many entries; what is too much goes with the next addition."""
+
+    def size(group: str) -> int:
+        """How many entries a group has here, expired ones that nobody met included."""
+
+    def held(group: str) -> int:
+        """How many of them links hold."""
+
+
 class Entry:
     """A key's server, until when, and how many links hold it."""
 
@@ -99,7 +112,7 @@ class Table:
         return self.held.pop(key, None) or self.free.pop(key, None)
 
 
-@implementer(IStore)
+@implementer(IBoundedStore)
 class MemoryStore:
     """See IStore. Every call but delete by server is O(1) for each key; expiry costs no timer.
 
@@ -199,6 +212,32 @@ class MemoryStore:
                 count += 1
                 self._tell(group, key, None)
         return count
+
+    def keys(self, group: str) -> tuple[Key, ...]:
+        """All keys of a group, expired ones that nobody met included."""
+        table = self._tables.get(group)
+        return (*table.free, *table.held) if table is not None else ()
+
+    def seen(self, group: str, key: Key) -> tuple[Entry, float] | None:
+        """An entry, and how many seconds it lives unless it is used or held; None where there is none."""
+        table, now = self._tables.get(group), self._clock.seconds()
+        entry = table.get(key, now) if table is not None else None
+        return None if entry is None else (entry, max(0.0, entry.expires - now))
+
+    def put(self, group: str, key: Key, server: str, version: int, ttl: float, left: float) -> None:
+        """Have an entry as somebody else keeps it, who decides: in place of what is held here. One that
+        leads to another server than before has moved, and is told."""
+        table, now = self._table(group), self._clock.seconds()
+        entry = table.get(key, now)
+        moved = entry is not None and entry.server != server
+        if entry is None:
+            entry = Entry(server, version)
+            table.put(key, entry, now)
+        entry.server, entry.version = server, version
+        table.refresh(key, entry, ttl, now)
+        entry.expires = now + left
+        if moved:
+            self._tell(group, key, server)
 
     def watch(self, group: str, changed: Changed) -> Callable[[], None]:
         """See IStore."""

@@ -40,11 +40,13 @@ class Watch:
         clock: IReactorTime,
         watched: Sequence[tuple[str, ServerTLS]],
         today: Callable[[], datetime.datetime] = _today,
+        changed: Callable[[], None] | None = None,
     ) -> None:
-        """``today()`` is the present time, aware."""
+        """``today()`` is the present time, aware; ``changed()`` is called after files were read anew."""
         self._clock = clock
         self._watched = watched
         self._today = today
+        self._changed = changed
         self._stamps = {tls: _stamps(tls.paths) for _, tls in watched}
         self._call: IDelayedCall | None = None
         self._warned = 0.0
@@ -63,12 +65,16 @@ class Watch:
 
     def look(self, always: bool = False) -> None:
         """Read what has changed since the last look; ``always``: whatever the file system says."""
+        read = False
         for service, tls in self._watched:
             stamps = _stamps(tls.paths)
             if always or stamps != self._stamps[tls]:
                 # Taken before the files are read: what is written meanwhile is seen at the next look.
                 self._stamps[tls] = stamps
                 self._reload(service, tls)
+                read = True
+        if read and self._changed is not None:
+            self._changed()
 
     def _look(self) -> None:
         self._call = self._clock.callLater(INTERVAL, self._look)

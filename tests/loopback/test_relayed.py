@@ -111,7 +111,7 @@ class RelayedTests(TestCase):
         service = await running(self, CONFIGURATION, port=number)
         far = await World.client(Clients(port_of(service, "any")))
         await far.until(lambda: far.data == b"hello")
-        poller = service._poller
+        poller = service.traffic.poller
         self.assertTrue(poller is None or len(poller) == 3)
         await service.stopService()
         await far.until(lambda: far.gone)

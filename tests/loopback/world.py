@@ -140,7 +140,7 @@ class World:
         sock = listening.bind("127.0.0.1", 0)
         listening.listen(sock)
         assert self.poller.ready()
-        port = Accepting(self.poller, sock, factory, self.service, self.service.tcp)
+        port = Accepting(self.poller, sock, factory, self.service.door, self.service.tcp)
         port.startListening()
         return port
 

@@ -62,6 +62,23 @@ class TortureTests(BalancedCase):
                 self.assertEqual((done.code, done.out.count("success: ")), (0, 1), done)
 
 
+class SeveralWorkersTests(BalancedCase):
+    """The same with two processes, which learn associations from each other."""
+
+    needs = ("roaming", "smbtorture")
+    head = f"workers: 2\n{BalancedCase.head}"
+    services = _services(SPREAD, named=True)
+
+    def test_groups(self) -> None:
+        """A handle of one connection is good on another one of its association, twenty times of twenty, in
+        whichever process they are."""
+        for turn in range(TIMES):
+            done = self.site.clients.smbtorture(f"ncacn_ip_tcp:{PROXY}[]", HANDLES[0])
+            self.assertEqual((done.code, done.out.count("success: ")), (0, 1), (turn, done))
+        records = self.exproxy.await_access(lambda r: r["service"] == "epm", 3 * TIMES)
+        self.assertEqual({record["server"] for record in records}, NAMES)
+
+
 class OutlookAnywhereTests(BalancedCase):
     """RPC over HTTP in one group with port 135."""
 
