@@ -45,6 +45,11 @@ class AccessLog:
         self._lines: list[str] = []
         self._call: IDelayedCall | None = None
 
+    @property
+    def wanted(self) -> bool:
+        """Whether records go anywhere; else nobody need make them."""
+        return self._destination is not None
+
     def open(self) -> None:
         """Open the file now, so that a missing folder is an error at start (OSError) and not later."""
         if self._destination in ("stdout", "stderr"):

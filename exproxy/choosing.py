@@ -248,6 +248,24 @@ class Picking:
         return None
 
 
+def again(pool: Pool, facts: Facts, link: Link) -> Choice | None:
+    """What Picking would come to where nobody need be asked and nothing be counted: the client goes on over
+    ``link``, since its first candidate names that server outright (a cookie of ours does), or since its
+    connection stays where it went first. None: it is not as easy as that.
+    """
+    stay = pool.served(facts)
+    if stay is None or not pool.may_stay(stay, ()):
+        said = pool.candidates_of(facts)
+        if not said or not isinstance(said[0], Named):
+            return None
+        stay = pool.find(said[0].server)
+        if stay is None or not pool.may_stay(stay, ()) or pool.keys_of(facts):
+            return None
+    if link.server != stay.server or not stay.meets(link.port):
+        return None
+    return Choice(stay, None, Persistence.HIT, link)
+
+
 def preferred(known: Mapping[str, Key], led: str | None) -> str:
     """Of several servers of equal right the one that something else leads to, or the first."""
     return led if led is not None and led in known else next(iter(known))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from exproxy.events import Connected
 from exproxy.interfaces import ILease, IWire
 from exproxy.model import CLIENT, Link, Side
 
@@ -17,6 +18,7 @@ class End:
 
     __slots__ = (
         "_idle",
+        "again",
         "closing",
         "ended",
         "gone",
@@ -52,6 +54,8 @@ class End:
         self.closing = False
         self.received = 0
         self.sent = 0
+        # What is told when a Pick leads here once more.
+        self.again: Connected | None = None
         self._idle: Callable[[], None] | None = None
 
     def __repr__(self) -> str:

@@ -27,6 +27,7 @@ class AccessRecord:
         "_bytes_in",
         "_bytes_out",
         "_fields",
+        "_kept",
         "_picked",
         "_service",
         "_via",
@@ -39,6 +40,8 @@ class AccessRecord:
     def __init__(self, service: VirtualService, peer: Source, via: Source | None = None) -> None:
         """``via``: the trusted proxy that told of ``peer``."""
         self._service = service
+        # Where there is no log nothing is gathered.
+        self._kept = service.access_log.wanted
         self.peer = peer
         self._via = via
         self.secured = False
@@ -58,12 +61,16 @@ class AccessRecord:
 
     def picking(self) -> None:
         """A choice begins; after an earlier record (HTTP) the present one's time begins here too."""
+        if not self._kept:
+            return
         self._picked = self._service.clock.seconds()
         if self._written and not self._fields:
             self._begun = self._picked
 
     def connected(self, choice: Choice) -> None:
         """It led to a server."""
+        if not self._kept:
+            return
         self._fields["server"] = choice.backend.server
         self._fields["persistence"] = choice.persistence.value
         self._fields["connect_ms"] = milliseconds(self._service.clock.seconds() - self._picked)
@@ -86,11 +93,15 @@ class AccessRecord:
 
     def merge(self, fields: Mapping[str, object]) -> None:
         """Fields from the conversation."""
-        self._fields.update(fields)
+        if self._kept:
+            self._fields.update(fields)
 
     def write(self, received: int, sent: int, *, final: bool = False) -> None:
         """One line; counts are the connection's totals. A final one is left out where every request
         has had its own and nothing came after."""
+        if not self._kept:
+            self.reason = None
+            return
         now = self._service.clock.seconds()
         if final and self._written and not self._fields:
             return

@@ -20,22 +20,29 @@ class Answer:
     that came after it; ``untouched``: nothing of it has come.
     """
 
-    __slots__ = ("_body", "_buffer", "_interim", "_limits", "_offered", "_request", "_searched", "done",
-                 "head", "rest", "untouched")  # fmt: skip
+    # In the class, so that making one sets nothing but what differs.
+    head: ResponseHead | None = None
+    done = False
+    rest = b""
+    untouched = True
+    _body: Body | None = None
+    _buffer: bytes | bytearray = b""
+    _searched = 0
+    _interim = 0
 
-    def __init__(self, request: RequestHead, limits: MessageLimits, upgrade: bool = False) -> None:
-        """``upgrade``: the request offers another protocol, so that 101 may be said."""
-        self.head: ResponseHead | None = None
-        self.done = False
-        self.rest = b""
-        self.untouched = True
+    def __init__(
+        self,
+        request: RequestHead,
+        limits: MessageLimits,
+        upgrade: bool = False,
+        before: ResponseHead | None = None,
+    ) -> None:
+        """``upgrade``: the request offers another protocol, so that 101 may be said. ``before``: the head of
+        an earlier answer to the same client, which may come again."""
         self._request = request
         self._limits = limits
         self._offered = upgrade
-        self._body: Body | None = None
-        self._buffer: bytes | bytearray = b""
-        self._searched = 0
-        self._interim = 0
+        self._before = before
 
     @property
     def persists(self) -> bool:
@@ -80,7 +87,7 @@ class Answer:
             buffer = self._buffer
             buffer += data
         while (end := find_head(buffer, self._limits, self._searched, BACKEND)) is not None:
-            head = parse_response(bytes(buffer[:end]), self._limits)
+            head = parse_response(bytes(buffer[:end]), self._limits, self._before)
             buffer = bytes(buffer[end:])
             self._searched = 0
             heads.append(head)

@@ -66,6 +66,8 @@ class Conversation:
         self._inbox = Inbox(self._limits)
         self._holding = False
         self._exchange: Exchange | None = None
+        # The head of the latest answer, which may come again.
+        self._answered_before: ResponseHead | None = None
         self._upstream = Upstream()
         self._login = Login(getattr(service.options, "ntlmv1", "pass") == "refuse")
         # No further request is taken: draining, or the client has ended its side.
@@ -90,7 +92,7 @@ class Conversation:
     # -- the client ------------------------------------------------------------------
 
     def _began(self, event: Began) -> list[Action]:
-        self._peer = Peer(event.facts, self._service)
+        self._peer = Peer(event.facts, self._service, self._marks.cookies)
         return [SetDeadline(AWAITED, self._service.timeouts.keep_alive)]
 
     def _data(self, event: Data) -> list[Action]:
@@ -111,13 +113,10 @@ class Conversation:
         if head is None:
             return [SetDeadline(AWAITED, self._service.timeouts.request_head)] if first else []
         head, segments = self._routing.read(head)
+        peer, upstream = self._peer, self._upstream
+        request_id = peer.request_id(head) or self._request_ids()
         exchange = self._exchange = Exchange(
-            head,
-            self._peer,
-            self._peer.request_id(head) or self._request_ids(),
-            self._limits,
-            self._marks.cookies,
-            self._upstream.pinned is not None,
+            head, peer, request_id, self._limits, upstream.pinned is not None, self._answered_before
         )
         exchange.take_way(self._routing.way(head, segments, exchange.facts))
         if objection := self._login.objection(head):
@@ -217,6 +216,7 @@ class Conversation:
         actions += self._login.answered(head)
         actions += learnt(head)
         exchange.settle(head, self._last, upstream.pinned is not None)
+        self._answered_before = head
         return forward_response(
             head,
             exchange.head.method,

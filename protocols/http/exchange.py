@@ -6,14 +6,15 @@ from exproxy.actions import Action, Learn, SetDeadline, ToClient
 from exproxy.model import Facts, Link
 from exproxy.settings import Timeouts
 from protocols.http.answer import Answer
-from protocols.http.channel import channel_of
-from protocols.http.edits import ends_by_close, forward_request
+from protocols.http.channel import Channel, channel_of
+from protocols.http.edits import ends_by_close
 from protocols.http.faults import BadMessage
 from protocols.http.framing import Kind
 from protocols.http.head import RequestHead, ResponseHead
 from protocols.http.limits import MessageLimits
 from protocols.http.peer import Peer
 from protocols.http.routing import NO_WAY, Way
+from protocols.http.rts import METHODS
 
 # The one deadline of the client's side; what it means follows from what is awaited when it comes.
 AWAITED = "http"
@@ -34,30 +35,20 @@ class Exchange:
     been sent the answer's head. ``keep``: the client may ask more on its connection afterwards.
     """
 
-    __slots__ = (
-        "_kept",
-        "_paced",
-        "_repeated",
-        "_room",
-        "_spans",
-        "answer",
-        "answered_100",
-        "begun",
-        "body",
-        "bytes_in",
-        "bytes_out",
-        "channel",
-        "expecting",
-        "facts",
-        "head",
-        "keep",
-        "link",
-        "request_id",
-        "reused",
-        "upgrade",
-        "waiting",
-        "way",
-    )
+    # In the class, so that making one sets nothing but what differs.
+    way = NO_WAY
+    link: Link | None = None
+    reused = False
+    begun = False
+    bytes_out = 0
+    upgrade = False
+    channel: Channel | None = None
+    waiting = False
+    answered_100 = False
+    expecting = False
+    _paced = False
+    _spans = 0
+    _repeated = False
 
     def __init__(
         self,
@@ -65,42 +56,32 @@ class Exchange:
         peer: Peer,
         request_id: bytes,
         limits: MessageLimits,
-        without_cookies: frozenset[bytes],
         pinned: bool = False,
+        before: ResponseHead | None = None,
     ) -> None:
-        """``pinned``: there is nothing to choose, it goes where those before it went."""
+        """``pinned``: there is nothing to choose, it goes where those before it went. ``before``: see
+        Answer."""
         self.head = head
-        self.way = NO_WAY
         self.facts: Facts = peer.facts(head)
         self.request_id = request_id
-        self.upgrade = tunnels(head)
-        self.body = head.framing.body(limits)
-        self.answer = Answer(head, limits, self.upgrade)
-        self.link: Link | None = None
-        self.reused = False
-        self.begun = False
         self.keep = head.keep_alive
-        self.bytes_in = len(head.raw)
-        self.bytes_out = 0
+        self.bytes_in = head.size
+        if head.method in METHODS or not head.simple:
+            self._look(head, pinned)
+        self.body = head.framing.body(limits)
+        self.answer = Answer(head, limits, self.upgrade, before)
+        self._kept: bytes | None = peer.forwarded(head, request_id, self.upgrade, not self.answered_100)
+        self._room = len(self._kept)
+
+    def _look(self, head: RequestHead, pinned: bool) -> None:
+        """What few requests ask for."""
+        self.upgrade = tunnels(head)
         self.channel = channel_of(head)
         # The choice waits for the first bytes of the body, so they are asked for here.
         self.waiting = self.channel is not None and self.channel.carries and not pinned
         self.answered_100 = self.waiting and head.expects_continue
         # The client may be waiting for a server's 100 before it sends its body.
         self.expecting = head.expects_continue and not self.waiting
-        self._paced = False
-        self._spans = 0
-        edited = forward_request(
-            head,
-            peer.origin,
-            request_id,
-            upgrade=self.upgrade,
-            without_cookies=without_cookies,
-            expect=not self.answered_100,
-        )
-        self._kept: bytes | None = edited
-        self._room = len(edited)
-        self._repeated = False
 
     def take(self, data: bytes) -> tuple[bytes, bytes]:
         """Bytes from the client -> (what goes to the backend, what belongs to the next request).
@@ -109,7 +90,7 @@ class Exchange:
         """
         onward, rest, _ = self.body.feed(data)
         self.bytes_in += len(data) - len(rest)
-        if self.bytes_in - len(self.head.raw) > self.way.limits.body and self.channel is None:
+        if self.bytes_in - self.head.size > self.way.limits.body and self.channel is None:
             raise BadMessage(413, "request body too large")
         if onward:
             self.expecting = False
@@ -187,14 +168,14 @@ class Exchange:
         """It goes that way, under its limits. Raises BadMessage where the body is said to be larger."""
         self.way = way
         self._room += way.limits.retry_buffer
-        if (self.head.framing.length or 0) > way.limits.body and self.channel is None:
+        if self.head.framing.length > way.limits.body and self.channel is None:
             raise BadMessage(413, "request body too large")
 
     def arrives_slowly(self, timeouts: Timeouts) -> bool:
         """Another span of its body's time is over: whether it brought too little until now."""
         self._spans += 1
         wanted = self._spans * timeouts.request_body * self.way.limits.body_rate
-        return self.bytes_in - len(self.head.raw) < wanted
+        return self.bytes_in - self.head.size < wanted
 
     def beside(self, timeouts: Timeouts) -> list[Action]:
         """What its body asks for beside going on: a look at its pace, and whom a channel belongs to."""

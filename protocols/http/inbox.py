@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from protocols.http.head import RequestHead, find_head, parse_request
+from protocols.http.head import RequestHead, find_head, parse_again, parse_request
 from protocols.http.limits import MessageLimits
 
 
 class Inbox:
     """Bytes from the begin of a request on; true while there are any."""
 
-    __slots__ = ("_bytes", "_limits", "_searched")
+    __slots__ = ("_before", "_bytes", "_limits", "_searched")
 
     def __init__(self, limits: MessageLimits) -> None:
         self._limits = limits
         self._bytes: bytes | bytearray = b""
         self._searched = 0
+        # The last head: a connection's heads often differ in their first line only.
+        self._before: RequestHead | None = None
 
     def __bool__(self) -> bool:
         return bool(self._bytes)
@@ -33,6 +35,8 @@ class Inbox:
 
     def take(self) -> bytes:
         """All the bytes, which are here no longer."""
+        if not self._bytes:
+            return b""
         data, self._bytes = self._bytes, b""
         self._searched = 0
         return bytes(data)
@@ -42,11 +46,17 @@ class Inbox:
 
         Raises BadMessage for what is no request, or too large a one.
         """
-        end = find_head(self._bytes, self._limits, self._searched)
+        data, before = self._bytes, self._before
+        if before is not None and not self._searched and isinstance(data, bytes):
+            again = parse_again(data, before, self._limits)
+            if again is not None:
+                self._bytes = b""
+                return again
+        end = find_head(data, self._limits, self._searched)
         if end is None:
-            self._searched = len(self._bytes)
+            self._searched = len(data)
             return None
-        head = parse_request(bytes(self._bytes[:end]), self._limits)
-        self._bytes = bytes(self._bytes[end:])
+        head = self._before = parse_request(bytes(data[:end]), self._limits, before)
+        self._bytes = bytes(data[end:])
         self._searched = 0
         return head

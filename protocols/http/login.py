@@ -6,12 +6,16 @@ Only names are kept, and shown in the access log; tokens are not.
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 
 from exproxy.actions import Action, Count, Learn, Record
 from exproxy.model import User
 from protocols.http.authentication import Token, goes_on, tokens
 from protocols.http.head import RequestHead, ResponseHead
 from protocols.http.ntlm import Authenticate
+
+
+_NOTHING: tuple[Action, ...] = ()
 
 
 class _Stage(enum.Enum):
@@ -49,11 +53,11 @@ class Login:
                 return "NTLMv1" if old else "a log-in that cannot be read"
         return None
 
-    def asked(self, head: RequestHead) -> list[Action]:
+    def asked(self, head: RequestHead) -> Sequence[Action]:
         """A request goes to its server."""
         found = tokens(head)
         if not found:
-            return [] if self.user is None else [Record({"user": self.user})]
+            return _NOTHING if self.user is None else [Record({"user": self.user})]
         token = found[0]
         actions: list[Action] = []
         if _last(token):
@@ -64,10 +68,13 @@ class Login:
         self._note(token)
         return actions
 
-    def answered(self, head: ResponseHead) -> list[Action]:
+    def answered(self, head: ResponseHead) -> Sequence[Action]:
         """The final head of the answer."""
-        stage, self._stage = self._stage, _Stage.NONE
-        if stage is _Stage.NONE or (stage is _Stage.ASKED and head.status not in (401, 407)):
+        stage = self._stage
+        if stage is _Stage.NONE:
+            return _NOTHING
+        self._stage = _Stage.NONE
+        if stage is _Stage.ASKED and head.status not in (401, 407):
             return []
         if goes_on(head):
             self._stage = _Stage.CHALLENGED

@@ -11,7 +11,7 @@ from exproxy.model import TLS, Facts, Source, User
 from exproxy.settings import Networks
 from protocols.http.client_certificate import certificate_fields
 from protocols.http.credentials import basic_user
-from protocols.http.edits import Origin
+from protocols.http.edits import Origin, forward_request, request_line, request_name, request_rest
 from protocols.http.head import RequestHead
 
 
@@ -29,13 +29,17 @@ class Peer:
     ``trusted-proxies``, what it says of the client behind it is believed, request by request.
     """
 
-    __slots__ = ("_facts", "_networks", "origin")
+    __slots__ = ("_cookies", "_facts", "_networks", "origin")
 
-    def __init__(self, facts: Facts, service: IService) -> None:
+    def __init__(
+        self, facts: Facts, service: IService, without_cookies: frozenset[bytes] = frozenset()
+    ) -> None:
+        """``without_cookies``: names of the cookies that never reach a backend."""
         host = facts[Source].host
         scheme = "https" if TLS in facts else "http"
         self._networks: Networks = service.trusted_proxies
         self._facts = facts.plus(Scheme(scheme))
+        self._cookies = without_cookies
         tls = facts.get(TLS)
         self.origin = Origin(
             host,
@@ -48,9 +52,9 @@ class Peer:
     def facts(self, head: RequestHead) -> Facts:
         """What is known when a backend has to be chosen for this request."""
         user = basic_user(head)
-        told: list[object] = [head] if user is None else [head, User(user)]
         if not self.origin.trusted:
-            return self._facts.plus(*told)
+            return self._facts.plus(head) if user is None else self._facts.plus(head, User(user))
+        told: list[object] = [head] if user is None else [head, User(user)]
         host = last_untrusted(head.values(b"x-forwarded-for"), self._networks)
         if host is not None:
             told.append(Source(host))
@@ -58,6 +62,20 @@ class Peer:
         if proto in (b"http", b"https"):
             told.append(Scheme(proto.decode("ascii")))
         return self._facts.plus(*told)
+
+    def forwarded(self, head: RequestHead, request_id: bytes, upgrade: bool, expect: bool) -> bytes:
+        """The head that goes to the backend; see forward_request."""
+        origin = self.origin
+        if upgrade or not expect or head.version < (1, 1):
+            return forward_request(
+                head, origin, request_id, upgrade=upgrade, without_cookies=self._cookies, expect=expect
+            )
+        # Nearly all: what does not depend on the target is the same for the same field lines.
+        known = head.fields.known
+        rest = known.get(self)
+        if rest is None:
+            rest = known[self] = request_rest(head, origin, without_cookies=self._cookies)
+        return request_line(head) + rest + request_name(head, origin, request_id) + b"\r\n"
 
     def request_id(self, head: RequestHead) -> bytes | None:
         """The id that a trusted proxy gave this request, or None."""

@@ -70,7 +70,8 @@ class SuperHttp:
         if head is None:
             return ()
         shown = self._own.shown(head)
-        return self._own.named(shown) + self._fingerprint(facts, head, shown)
+        named, keys = self._own.named(shown), self._fingerprint(facts, head, shown)
+        return named + keys if keys else named
 
     def remember(self, facts: Facts) -> tuple[Key, ...]:
         """See IPersistence."""
@@ -81,7 +82,7 @@ class SuperHttp:
         """See IMarker."""
         return self._own.mark(facts, server)
 
-    def _fingerprint(self, facts: Facts, head: RequestHead, shown: list[bytes]) -> tuple[Key, ...]:
+    def _fingerprint(self, facts: Facts, head: RequestHead, shown: tuple[bytes, ...]) -> tuple[Key, ...]:
         """What tells a client without our cookie from others; nothing where it can be given one."""
         user = basic_user(head)
         if user is not None:
