@@ -146,11 +146,15 @@ def best(what: Callable[[], float], rounds: int) -> float:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print, and show where it went."""
-    parser = argparse.ArgumentParser(prog="python -m bench.profile", description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.profile", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("--requests", type=int, default=_REQUESTS, help=f"of a round; {_REQUESTS}")
     parser.add_argument("--rounds", type=int, default=_ROUNDS, help=f"the best counts; {_ROUNDS}")
     parser.add_argument("--lines", type=int, default=40, help="of the table; 0: none")
-    parser.add_argument("--varied", action="store_true", help="each head has a field that the one before had not")
+    parser.add_argument(
+        "--varied", action="store_true", help="each head has a field that the one before had not"
+    )
     parser.add_argument("--routes", action="store_true", help="the service has routes")
     parser.add_argument("--log", action="store_true", help="with an access log")
     options = parser.parse_args(argv)
@@ -162,7 +166,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.lines:
             profile = cProfile.Profile()
             profile.runcall(driver.drive, 10 * options.requests)
-            pstats.Stats(profile, stream=sys.stdout).strip_dirs().sort_stats("tottime").print_stats(options.lines)
+            pstats.Stats(profile, stream=sys.stdout).strip_dirs().sort_stats("tottime").print_stats(
+                options.lines
+            )
         driver.access_log.close()
     return 0
 

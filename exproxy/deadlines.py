@@ -10,7 +10,6 @@ from collections.abc import Callable
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-
 _NEVER = float("inf")
 
 

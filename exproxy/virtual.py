@@ -136,7 +136,7 @@ class VirtualService:
         self.ports: dict[int, Port] = {}
         self._addresses: list[tuple[str, int]] = []
         self.sessions: dict[Session, None] = {}
-        self.draining = False
+        self.draining, self.records = False, shared.access_log.wanted
         self.counts: Counter[str] = Counter()  # of actions.Count, by name
         self._shared = shared
         self._tcp, self._rules = tcp, rules

@@ -30,19 +30,11 @@ class Answer:
     _searched = 0
     _interim = 0
 
-    def __init__(
-        self,
-        request: RequestHead,
-        limits: MessageLimits,
-        upgrade: bool = False,
-        before: ResponseHead | None = None,
-    ) -> None:
-        """``upgrade``: the request offers another protocol, so that 101 may be said. ``before``: the head of
-        an earlier answer to the same client, which may come again."""
+    def __init__(self, request: RequestHead, limits: MessageLimits, upgrade: bool = False) -> None:
+        """``upgrade``: the request offers another protocol, so that 101 may be said."""
         self._request = request
         self._limits = limits
         self._offered = upgrade
-        self._before = before
 
     @property
     def persists(self) -> bool:
@@ -87,7 +79,7 @@ class Answer:
             buffer = self._buffer
             buffer += data
         while (end := find_head(buffer, self._limits, self._searched, BACKEND)) is not None:
-            head = parse_response(bytes(buffer[:end]), self._limits, self._before)
+            head = parse_response(bytes(buffer[:end]), self._limits)
             buffer = bytes(buffer[end:])
             self._searched = 0
             heads.append(head)

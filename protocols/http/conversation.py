@@ -15,7 +15,6 @@ from zope.interface import implementer
 
 from exproxy.actions import (
     Action,
-    Hangup,
     Hold,
     Pick,
     Record,
@@ -28,19 +27,19 @@ from exproxy.actions import (
 )
 from exproxy.events import Began, Connected, Data, Deadline, Draining, Eof, Event, Lost, Unavailable
 from exproxy.interfaces import IConversation, IService
-from exproxy.model import BACKEND, CLIENT, Link
-from exproxy.routes import Answer
+from exproxy.model import BACKEND, CLIENT
 from protocols.http.answer import SWITCHING_PROTOCOLS
 from protocols.http.authentication import binds, logs_in
 from protocols.http.edits import forward_response
-from protocols.http.exchange import AWAITED, PACE, Exchange
+from protocols.http.ends import Ends
+from protocols.http.exchange import AWAITED, PACE, Exchange, awaiting
+from protocols.http.familiar import Familiar, remembered, usual
 from protocols.http.faults import BadMessage
-from protocols.http.head import ResponseHead
+from protocols.http.head import RequestHead, ResponseHead
 from protocols.http.inbox import Inbox
 from protocols.http.limits import MessageLimits
 from protocols.http.login import Login
 from protocols.http.peer import Peer
-from protocols.http.refusal import refusal
 from protocols.http.routing import Routing
 from protocols.http.server_cookie import learnt
 from protocols.http.upstream import Upstream
@@ -50,7 +49,7 @@ RETRY_AFTER = 10
 
 
 @implementer(IConversation)
-class Conversation:
+class Conversation(Ends):
     """See the module. ``request_ids()`` gives an id for each request."""
 
     def __init__(
@@ -66,8 +65,8 @@ class Conversation:
         self._inbox = Inbox(self._limits)
         self._holding = False
         self._exchange: Exchange | None = None
-        # The head of the latest answer, which may come again.
-        self._answered_before: ResponseHead | None = None
+        # The latest answer that was whole in one piece, like which others may come.
+        self._familiar: Familiar | None = None
         self._upstream = Upstream()
         self._login = Login(getattr(service.options, "ntlmv1", "pass") == "refuse")
         # No further request is taken: draining, or the client has ended its side.
@@ -101,37 +100,50 @@ class Conversation:
             if exchange is None or not exchange.over(event.link):
                 return self._useless(event.link)
             return self._answer(exchange, event.data)
-        if exchange is None:
-            return self._flow(self._request(event.data))
-        return self._flow(self._body(exchange, event.data))
+        if exchange is not None:
+            return self._flow(self._body(exchange, event.data))
+        head = self._inbox.again(event.data)
+        return self._flow(self._request(event.data)) if head is None else self._take(head)
 
     def _request(self, data: bytes) -> list[Action]:
         """Bytes where a request begins or its head goes on."""
-        first = not self._inbox
-        self._inbox.put(data)
-        head = self._inbox.head()
+        inbox = self._inbox
+        first = not inbox.data
+        inbox.put(data)
+        head = inbox.head()
         if head is None:
             return [SetDeadline(AWAITED, self._service.timeouts.request_head)] if first else []
-        head, segments = self._routing.read(head)
-        peer, upstream = self._peer, self._upstream
-        request_id = peer.request_id(head) or self._request_ids()
+        return self._take(head)
+
+    def _take(self, head: RequestHead) -> list[Action]:
+        """A whole head."""
+        peer, upstream, routing = self._peer, self._upstream, self._routing
+        head, segments = routing.read(head)
         exchange = self._exchange = Exchange(
-            head, peer, request_id, self._limits, upstream.pinned is not None, self._answered_before
+            head,
+            peer,
+            peer.facts(head, *upstream.first),
+            (peer.request_id(head) if peer.origin.trusted else None) or self._request_ids(),
+            self._limits,
+            upstream.pinned is not None,
         )
-        exchange.take_way(self._routing.way(head, segments, exchange.facts))
+        exchange.take_way(routing.way(head, segments, exchange.facts))
         if objection := self._login.objection(head):
             return self._refuse(403, objection)
-        if self._inbox:
+        if self._inbox.data:
             self._inbox.put(exchange.take(self._inbox.take())[1])
         if exchange.way.answer is not None:
             return self._say(exchange, exchange.way.answer)
+        if not exchange.waiting:
+            return self._pick(exchange)
         asked = exchange.asking(self._service.timeouts)
         return asked + self._pick(exchange) if exchange.ready else asked
 
     def _pick(self, exchange: Exchange) -> list[Action]:
         target = exchange.way.route
-        exchange.facts = self._upstream.known(exchange.choosing(), target)
-        return [self._patience(exchange), Pick(exchange.facts, target)]
+        facts = exchange.facts if exchange.channel is None else exchange.choosing()
+        exchange.facts = facts = self._upstream.known(facts, target)
+        return [self._patience(exchange), Pick(facts, target)]
 
     def _body(self, exchange: Exchange, data: bytes) -> list[Action]:
         """More of the request's body, or what a client sends ahead of its answer."""
@@ -149,11 +161,11 @@ class Conversation:
         return actions + exchange.beside(self._service.timeouts)
 
     def _patience(self, exchange: Exchange) -> SetDeadline:
-        return SetDeadline(AWAITED, exchange.patience(exchange.way.timeouts))
+        return awaiting(exchange.patience(exchange.way.timeouts))
 
     def _flow(self, actions: list[Action]) -> list[Action]:
         """Let the session keep what a client sends ahead: one portion of it is enough here."""
-        ahead = self._exchange is not None and bool(self._inbox)
+        ahead = self._exchange is not None and bool(self._inbox.data)
         if ahead != self._holding and not self._over:
             self._holding = ahead
             actions.append(Hold(CLIENT) if ahead else Release(CLIENT))
@@ -175,17 +187,22 @@ class Conversation:
         exchange = self._exchange
         assert exchange is not None
         self._upstream.serves(event.link, exchange.way.route)
-        opening = ToBackend(exchange.opening(event.link, event.reused), event.link)
-        pin = self._upstream.pinned is None and logs_in(exchange.head)
-        pinned = [self._upstream.pin(event.link)] if pin else []
-        beside = exchange.beside(self._service.timeouts)
-        return [*pinned, opening, *self._login.asked(exchange.head), *beside]
+        head = exchange.head
+        actions: list[Action] = [ToBackend(exchange.opening(event.link, event.reused), event.link)]
+        if logs_in(head) or self._login.user is not None:
+            if self._upstream.pinned is None and logs_in(head):
+                actions.insert(0, self._upstream.pin(event.link))
+            actions += self._login.asked(head)
+        return actions if exchange.bare else actions + exchange.beside(self._service.timeouts)
 
     def _unavailable(self, event: Unavailable) -> list[Action]:
         return self._refuse(503, event.reason, RETRY_AFTER)
 
     def _answer(self, exchange: Exchange, data: bytes) -> list[Action]:
+        if self._familiar is not None and exchange.unanswered and (known := self._known(exchange, data)):
+            return known
         answer = exchange.answer
+        whole = answer.untouched
         heads, body = answer.feed(data)
         actions: list[Action] = []
         onward = b""
@@ -198,6 +215,8 @@ class Conversation:
                 # HTTP/1.0 knows no interim answers (RFC 9110 15.2).
                 onward += forward_response(head, exchange.head.method)
                 exchange.expecting = exchange.expecting and head.status != 100
+        if whole and answer.done and len(heads) == 1 and not actions and answer.head is not None:
+            self._familiar = remembered(exchange, answer.head, onward)
         onward += body
         if onward:
             exchange.bytes_out += len(onward)
@@ -205,7 +224,23 @@ class Conversation:
         if answer.done:
             return self._flow(actions + self._answered(exchange))
         actions.append(self._patience(exchange))
-        return actions + exchange.beside(self._service.timeouts)
+        return actions if exchange.bare else actions + exchange.beside(self._service.timeouts)
+
+    def _known(self, exchange: Exchange, data: bytes) -> list[Action] | None:
+        """A whole answer that is like one before, and adds nothing to what is known; else None."""
+        familiar, link = self._familiar, exchange.link
+        assert familiar is not None and link is not None
+        onward = familiar.onward(data)
+        if onward is None or self._last or self._login.under_way or not usual(exchange):
+            return None
+        if self._marks.fields(exchange.facts, familiar.head, link.server, exchange.way.route):
+            return None
+        exchange.familiar(familiar.head, len(onward))
+        self._exchange = None
+        rest = self._upstream.rest(link, exchange.way.timeouts.backend_keep_alive)
+        said = self._told(exchange)
+        actions = [ToClient(onward), *said, *rest, *self._next()]
+        return self._flow(actions) if self._holding else actions
 
     def _answer_head(self, exchange: Exchange, head: ResponseHead, actions: list[Action]) -> bytes:
         """The final head as the client gets it."""
@@ -216,13 +251,13 @@ class Conversation:
         actions += self._login.answered(head)
         actions += learnt(head)
         exchange.settle(head, self._last, upstream.pinned is not None)
-        self._answered_before = head
+        exchange.added = self._marks.fields(exchange.facts, head, link.server, exchange.way.route)
         return forward_response(
             head,
             exchange.head.method,
             version=exchange.head.version,
             keep_alive=exchange.keep,
-            extra=self._marks.fields(exchange.facts, head, link.server, exchange.way.route),
+            extra=exchange.added,
         )
 
     def _answered(self, exchange: Exchange) -> list[Action]:
@@ -238,8 +273,7 @@ class Conversation:
         link = exchange.link
         assert link is not None
         self._exchange = None
-        fields = {**exchange.record(), "bytes_in": exchange.bytes_in, "bytes_out": exchange.bytes_out}
-        actions: list[Action] = [Record(fields, close=True)]
+        actions = self._told(exchange)
         if self._last or not exchange.keep:
             return actions + self._hang_up("done")
         if exchange.answer.persists:
@@ -249,8 +283,8 @@ class Conversation:
         return actions if self._over else actions + self._next()
 
     def _next(self) -> list[Action]:
-        if not self._inbox:
-            return [SetDeadline(AWAITED, self._service.timeouts.keep_alive)]
+        if not self._inbox.data:
+            return [awaiting(self._service.timeouts.keep_alive)]
         try:
             return self._request(self._inbox.take())
         except BadMessage as fault:
@@ -264,12 +298,6 @@ class Conversation:
         if self._inbox:
             actions.append(ToBackend(self._inbox.take(), exchange.link))
         return [*actions, Relay(idle=exchange.way.timeouts.tunnel)]
-
-    def _useless(self, link: Link | None) -> list[Action]:
-        """A link that will not serve again, or that speaks or ends while nothing was asked."""
-        if link is None or link == self._upstream.pinned:
-            return self._hang_up("server connection of no more use")
-        return self._upstream.drop(link)
 
     def _backend_ended(self, exchange: Exchange, reason: str) -> list[Action]:
         """The link of the request under way has ended."""
@@ -338,46 +366,6 @@ class Conversation:
             return self._hang_up("draining")
         self._last = True
         return []
-
-    # -- the end ---------------------------------------------------------------------
-
-    def _say(self, exchange: Exchange, answer: Answer) -> list[Action]:
-        """An answer of our own; what was sent ahead of it has to be asked anew."""
-        keep = exchange.keep and exchange.body.done and not self._last and not self._inbox
-        self._exchange, self._over = None, not keep
-        return [
-            ToClient(self._routing.says(answer, exchange.head, close=not keep)),
-            Record({**exchange.record(), "status": answer.status}, close=True),
-            SetDeadline(AWAITED, self._service.timeouts.keep_alive) if keep else Hangup("done"),
-        ]
-
-    def _refuse(self, status: int, reason: str, retry_after: int | None = None) -> list[Action]:
-        """A short page instead of an answer, where the answer has not begun; then the end."""
-        exchange = self._exchange
-        if exchange is not None and exchange.begun:
-            return self._hang_up(reason)
-        head_only = exchange is not None and exchange.head.method == b"HEAD"
-        fields = {} if exchange is None else exchange.record()
-        fields["status"] = status
-        self._over = True
-        return [
-            ToClient(refusal(status, retry_after=retry_after, head_only=head_only, hsts=self._service.hsts)),
-            *self._login.ended(),
-            Record(fields),
-            Hangup(f"{status}: {reason}"),
-        ]
-
-    def _broken_off(self, exchange: Exchange, reason: str) -> list[Action]:
-        """The rest of an answer will not come; where only the end would tell the client, it is a reset."""
-        self._over = True
-        return [Record(exchange.record()), Hangup(reason, abort=exchange.answer.until_close)]
-
-    def _hang_up(self, reason: str) -> list[Action]:
-        exchange = self._exchange
-        self._over = True
-        ended = self._login.ended()
-        fields = [] if exchange is None else [Record(exchange.record())]
-        return [*ended, *fields, Hangup(reason)]
 
 
 def _unheard(conversation: Conversation, event: Event) -> list[Action]:

@@ -20,6 +20,8 @@ from protocols.http.head import RequestHead, ResponseHead
 Pairs: TypeAlias = Iterable[tuple[bytes, bytes]]
 _Cut: TypeAlias = tuple[int, int, bytes]
 
+REQUEST_LINE = b"%b %b HTTP/1.1\r\n"
+REQUEST_NAME = b"X-Request-ID: %b\r\n"
 _HOP_BY_HOP = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"te", b"upgrade"))
 # CGI turns a field "Proxy" into the variable HTTP_PROXY.
 _REQUEST_HOPS = _HOP_BY_HOP | {b"proxy"}
@@ -75,14 +77,14 @@ def forward_request(
 
 def request_line(head: RequestHead) -> bytes:
     """What of the forwarded head depends on method and target."""
-    return b"%b %b HTTP/1.1\r\n" % (head.method, head.target)
+    return REQUEST_LINE % (head.method, head.target)
 
 
 def request_name(head: RequestHead, origin: Origin, request_id: bytes) -> bytes:
     """The field that names the request, where no trusted proxy has given it a name."""
     if origin.trusted and b"x-request-id" in head.fields.marked:
         return b""
-    return b"X-Request-ID: %b\r\n" % request_id
+    return REQUEST_NAME % request_id
 
 
 def request_rest(

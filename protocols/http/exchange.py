@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import lru_cache
+
 from exproxy.actions import Action, Learn, SetDeadline, ToClient
 from exproxy.model import Facts, Link
 from exproxy.settings import Timeouts
@@ -9,7 +12,7 @@ from protocols.http.answer import Answer
 from protocols.http.channel import Channel, channel_of
 from protocols.http.edits import ends_by_close
 from protocols.http.faults import BadMessage
-from protocols.http.framing import Kind
+from protocols.http.framing import NO_BODY, Kind
 from protocols.http.head import RequestHead, ResponseHead
 from protocols.http.limits import MessageLimits
 from protocols.http.peer import Peer
@@ -28,11 +31,18 @@ _PATH = 1024
 _ID = 128
 
 
+@lru_cache(maxsize=256)
+def awaiting(seconds: float) -> SetDeadline:
+    """The next thing on the client's side is awaited for so long."""
+    return SetDeadline(AWAITED, seconds)
+
+
 class Exchange:
     """A request that a backend is to answer.
 
     ``facts``: those of its Pick. ``link``: where it went, None before. ``begun``: the client has
-    been sent the answer's head. ``keep``: the client may ask more on its connection afterwards.
+    been sent the answer's head. ``final``: the head of an answer that was not looked at again. ``added``: the fields that its
+    answer has from us. ``keep``: the client may ask more on its connection afterwards.
     """
 
     # In the class, so that making one sets nothing but what differs.
@@ -46,6 +56,9 @@ class Exchange:
     waiting = False
     answered_100 = False
     expecting = False
+    final: ResponseHead | None = None
+    _answer: Answer | None = None
+    added: Sequence[tuple[bytes, bytes]] = ()
     _paced = False
     _spans = 0
     _repeated = False
@@ -54,24 +67,33 @@ class Exchange:
         self,
         head: RequestHead,
         peer: Peer,
+        facts: Facts,
         request_id: bytes,
         limits: MessageLimits,
         pinned: bool = False,
-        before: ResponseHead | None = None,
     ) -> None:
-        """``pinned``: there is nothing to choose, it goes where those before it went. ``before``: see
-        Answer."""
+        """``pinned``: there is nothing to choose, it goes where those before it went."""
+        fields = head.fields
         self.head = head
-        self.facts: Facts = peer.facts(head)
+        self.facts = facts
         self.request_id = request_id
         self.keep = head.keep_alive
-        self.bytes_in = head.size
-        if head.method in METHODS or not head.simple:
+        self.bytes_in = len(head.line) + len(fields.text)
+        # Without a body, and with nothing else about it that needs a look.
+        self.bare = head.framing is NO_BODY and fields.plain and head.method not in METHODS
+        if not self.bare:
             self._look(head, pinned)
+        self._limits = limits
         self.body = head.framing.body(limits)
-        self.answer = Answer(head, limits, self.upgrade, before)
         self._kept: bytes | None = peer.forwarded(head, request_id, self.upgrade, not self.answered_100)
         self._room = len(self._kept)
+
+    @property
+    def answer(self) -> Answer:
+        """What has come in answer."""
+        if self._answer is None:
+            self._answer = Answer(self.head, self._limits, self.upgrade)
+        return self._answer
 
     def _look(self, head: RequestHead, pinned: bool) -> None:
         """What few requests ask for."""
@@ -149,9 +171,14 @@ class Exchange:
             self.keep = False
 
     @property
+    def unanswered(self) -> bool:
+        """Whether nothing of its answer has come."""
+        return self._answer is None or self._answer.untouched
+
+    @property
     def repeatable(self) -> bool:
         """Whether ``opening`` may be asked for once more, the link being lost."""
-        return self._kept is not None and self.answer.untouched
+        return self._kept is not None and self.unanswered
 
     def repeat(self) -> None:
         """Forget the link: another one will come."""
@@ -177,6 +204,12 @@ class Exchange:
         wanted = self._spans * timeouts.request_body * self.way.limits.body_rate
         return self.bytes_in - self.head.size < wanted
 
+    def familiar(self, head: ResponseHead, size: int) -> None:
+        """Its whole answer is known by that head, and is ``size`` bytes for the client."""
+        self.begun = True
+        self.final = head
+        self.bytes_out = size
+
     def beside(self, timeouts: Timeouts) -> list[Action]:
         """What its body asks for beside going on: a look at its pace, and whom a channel belongs to."""
         actions: list[Action] = []
@@ -189,7 +222,7 @@ class Exchange:
 
     def record(self) -> dict[str, object]:
         """What the access log says of it: the path without its query, which may hold secrets."""
-        answer = self.answer.head
+        answer = self.final or self.answer.head
         routed = {} if self.way.route is None else {"route": self.way.route}
         return {
             **routed,

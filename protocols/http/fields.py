@@ -56,11 +56,12 @@ class Fields:
 
     ``text``: from the line feed that ends the first line to the empty line; ``low``: that in lower case.
     ``marks``: the fields that steer something, in order; ``marked``: the last of each name. ``options``: the
-    Connection options, lower case. ``known``: what others have found out from these lines alone, each under
+    Connection options, lower case; ``closes``: one of them is close; ``plain``: nothing is expected or offered
+    beside the message itself. ``known``: what others have found out from these lines alone, each under
     a key of its own: a connection brings the same lines again and again, and nobody need look twice.
     """
 
-    __slots__ = ("known", "low", "marked", "marks", "options", "text")
+    __slots__ = ("closes", "known", "low", "marked", "marks", "options", "plain", "text")
 
     def __init__(self, text: bytes, low: bytes, marks: tuple[Mark, ...], side: Side) -> None:
         """Raises BadMessage where a field that decides occurs twice."""
@@ -69,6 +70,8 @@ class Fields:
         self.marks = marks
         self.marked = by_name(marks, side)
         self.options = _options(text, marks, self.marked)
+        self.closes = b"close" in self.options
+        self.plain = b"expect" not in self.marked and b"upgrade" not in self.options
         self.known: dict[object, Any] = {}
 
     def __eq__(self, other: object) -> bool:

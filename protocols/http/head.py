@@ -136,14 +136,6 @@ class RequestHead:
         return self.method in _IDEMPOTENT
 
     @property
-    def simple(self) -> bool:
-        """Whether it has no body, offers no other protocol and expects nothing: most have, offer and do not."""
-        fields = self.fields
-        if self.framing is not NO_BODY or b"upgrade" in fields.options:
-            return False
-        return b"expect" not in fields.marked
-
-    @property
     def expects_continue(self) -> bool:
         """The client waits for 100 before it sends the body (RFC 9110 10.1.1; not in HTTP/1.0)."""
         fields = self.fields
@@ -250,16 +242,8 @@ def _fields(head: bytes, text: bytes, limits: MessageLimits) -> Fields:
     return Fields(text, low, request_marks(low), CLIENT)
 
 
-def parse_response(
-    head: bytes, limits: MessageLimits = DEFAULT_LIMITS, before: ResponseHead | None = None
-) -> ResponseHead:
-    """The response whose head (up to where ``find_head`` said) this is; raises BadMessage (502).
-
-    ``before``: an earlier one under the same limits; where this one is the same, byte for byte, it is
-    ``before`` itself.
-    """
-    if before is not None and before.raw == head:
-        return before
+def parse_response(head: bytes, limits: MessageLimits = DEFAULT_LIMITS) -> ResponseHead:
+    """The response whose head (up to where ``find_head`` said) this is; raises BadMessage (502)."""
     found = _RESPONSE.fullmatch(head)
     if found is None:
         raise _response_complaint(head)
@@ -279,15 +263,11 @@ def _check_count(raw: bytes, limits: MessageLimits, side: Side) -> None:
 
 
 def _stays(head: RequestHead | ResponseHead) -> bool:
-    options = head.fields.options
-    if not options:
-        return head.version >= (1, 1)
-    return b"close" not in options and (head.version >= (1, 1) or b"keep-alive" in options)
+    fields = head.fields
+    return not fields.closes and (head.version >= _HTTP_1_1 or b"keep-alive" in fields.options)
 
 
-def _authority(
-    method: bytes, target: bytes, fields: Fields, version: tuple[int, int]
-) -> tuple[bytes, bytes]:
+def _authority(method: bytes, target: bytes, fields: Fields, version: tuple[int, int]) -> tuple[bytes, bytes]:
     """Who is asked for, and the target in origin-form (RFC 9112 3.2, 3.3).
 
     An absolute-form must name the same authority as Host, though RFC 9112 3.2.2 would prefer it

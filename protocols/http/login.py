@@ -14,7 +14,6 @@ from protocols.http.authentication import Token, goes_on, tokens
 from protocols.http.head import RequestHead, ResponseHead
 from protocols.http.ntlm import Authenticate
 
-
 _NOTHING: tuple[Action, ...] = ()
 
 
@@ -40,6 +39,11 @@ class Login:
         self._stage = _Stage.NONE
         self._name = ""
         self._mechanism = ""
+
+    @property
+    def under_way(self) -> bool:
+        """Whether the next answer belongs to a log-in."""
+        return self._stage is not _Stage.NONE
 
     def objection(self, head: RequestHead) -> str | None:
         """Why this request must not reach a server; None where nothing speaks against it."""

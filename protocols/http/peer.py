@@ -11,8 +11,19 @@ from exproxy.model import TLS, Facts, Source, User
 from exproxy.settings import Networks
 from protocols.http.client_certificate import certificate_fields
 from protocols.http.credentials import basic_user
-from protocols.http.edits import Origin, forward_request, request_line, request_name, request_rest
+from protocols.http.edits import (
+    REQUEST_LINE,
+    REQUEST_NAME,
+    Origin,
+    forward_request,
+    request_line,
+    request_name,
+    request_rest,
+)
 from protocols.http.head import RequestHead
+
+# request_line, request_rest and request_name in one.
+_FORWARDED = REQUEST_LINE + b"%b" + REQUEST_NAME + b"\r\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +60,14 @@ class Peer:
             certificate_fields(tls.certificate if tls is not None else None),
         )
 
-    def facts(self, head: RequestHead) -> Facts:
-        """What is known when a backend has to be chosen for this request."""
+    def facts(self, head: RequestHead, *known: object) -> Facts:
+        """What is known when a backend has to be chosen for this request; ``known``: facts beside."""
         user = basic_user(head)
+        if user is None and not self.origin.trusted:
+            return self._facts.plus(head, *known)
+        told: list[object] = [head, *known] if user is None else [head, *known, User(user)]
         if not self.origin.trusted:
-            return self._facts.plus(head) if user is None else self._facts.plus(head, User(user))
-        told: list[object] = [head] if user is None else [head, User(user)]
+            return self._facts.plus(*told)
         host = last_untrusted(head.values(b"x-forwarded-for"), self._networks)
         if host is not None:
             told.append(Source(host))
@@ -75,7 +88,9 @@ class Peer:
         rest = known.get(self)
         if rest is None:
             rest = known[self] = request_rest(head, origin, without_cookies=self._cookies)
-        return request_line(head) + rest + request_name(head, origin, request_id) + b"\r\n"
+        if origin.trusted:
+            return request_line(head) + rest + request_name(head, origin, request_id) + b"\r\n"
+        return _FORWARDED % (head.method, head.target, rest, request_id)
 
     def request_id(self, head: RequestHead) -> bytes | None:
         """The id that a trusted proxy gave this request, or None."""
