@@ -17,10 +17,11 @@ from zope.interface import implementer
 
 from exproxy import actions, events
 from exproxy.connect import ConnectFailed, Introduce, connect
+from exproxy.farewell import Farewell
 from exproxy.interfaces import ICheck, IWire, IWireUser
 from exproxy.model import BACKEND, TLS, Link
 from exproxy.names import resolve
-from exproxy.wire import Farewell, Wire
+from exproxy.wire import Wire
 
 # Seconds in which a last word may go out after a good answer.
 FAREWELL = 1.0

@@ -35,11 +35,17 @@ class Detached:
     """A socket that its transport has forgotten, with the bytes still under way on our side.
 
     ``unread`` were received and told nobody; ``unsent`` were written and are not with the system yet.
+    ``watched``: the socket is in a poller's epoll object, and nobody is served for it now. Then ``ready``
+    says whether there may be something to read that epoll has reported already, and ``thorough`` that
+    reads must go on until nothing comes.
     """
 
     socket: socket.socket
     unread: bytes
     unsent: bytes
+    watched: bool = False
+    ready: bool = False
+    thorough: bool = False
 
 
 def detachable(transport: Any) -> bool:
@@ -54,7 +60,7 @@ def detachable(transport: Any) -> bool:
     )
 
 
-def detach(transport: Any) -> tuple[socket.socket, bytes]:
+def detach(transport: Any) -> Detached:
     """Its socket, and what was written and is not sent; only where detachable() says so.
 
     The transport calls nobody afterwards, not even connectionLost.
@@ -74,7 +80,7 @@ def detach(transport: Any) -> tuple[socket.socket, bytes]:
     if connector is not None:
         # Each of the two keeps the other.
         connector.state, connector.transport = "disconnected", None
-    return sock, unsent
+    return Detached(sock, b"", unsent)
 
 
 def _nothing() -> None:

@@ -14,10 +14,11 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from exproxy.channel import CLOSED
 from exproxy.interfaces import IProtocolFactory
 from exproxy.model import Destination, Source
 from exproxy.proxy_protocol import Header, Malformed, parse
-from exproxy.wire import CLOSED, Wire, plain
+from exproxy.wire import Wire, plain
 
 if TYPE_CHECKING:
     from exproxy.virtual import VirtualService

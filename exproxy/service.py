@@ -29,7 +29,8 @@ from exproxy.model import TLSOptions
 from exproxy.monitor import Monitor
 from exproxy.names import Names
 from exproxy.persistence.keys import Secrets
-from exproxy.relay import Sweep, poller
+from exproxy.poller import poller
+from exproxy.relay import Sweep
 from exproxy.secret import kept_secret
 from exproxy.tls.watching import Watch
 from exproxy.virtual import Shared

@@ -17,13 +17,14 @@ from zope.interface import implementer
 from exproxy import actions, events
 from exproxy.deadlines import Deadlines
 from exproxy.end import End
+from exproxy.farewell import Farewell
 from exproxy.interfaces import IConversation, IProtocolFactory, IService, IWire, IWireUser
 from exproxy.links import LINGER, Links
 from exproxy.model import BACKEND, CLIENT, TLS, Facts, Side
 from exproxy.performing import PERFORM, handshake_of, start_tls
 from exproxy.record import AccessRecord
 from exproxy.relay import BoundedRelay, Relay
-from exproxy.wire import Farewell, Wire
+from exproxy.wire import Wire
 
 if TYPE_CHECKING:
     from exproxy.virtual import VirtualService

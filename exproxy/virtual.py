@@ -18,9 +18,10 @@ from exproxy.connect import connect, shown
 from exproxy.interfaces import IBackend, IMarker, IPersistence, IService, IWire
 from exproxy.locating import Locations
 from exproxy.model import Listening, TLSOptions
+from exproxy.poller import Poller
 from exproxy.pool import Pool
 from exproxy.rate import Rate
-from exproxy.relay import Poller, Sweep
+from exproxy.relay import Sweep
 from exproxy.routes import Answer, Route
 from exproxy.settings import Limits, Networks, TcpOptions, Timeouts
 from exproxy.tls.client import ClientTLS, client_context

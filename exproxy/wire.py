@@ -11,7 +11,7 @@ import socket as sockets
 import sys
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -20,28 +20,25 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
     IHalfCloseableProtocol,
     IHandshakeListener,
+    IProtocol,
     IPushProducer,
-    IReactorTime,
 )
-from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from exproxy import detaching
+from exproxy.channel import CLOSED
 from exproxy.detaching import Detached
 from exproxy.interfaces import IWire, IWireUser
 from exproxy.model import TLS, Destination, Source
 from exproxy.settings import TcpOptions
+from exproxy.socket_options import set_options
+from exproxy.stream import Stream
 
 # Twisted reads 64 KiB at a time by default; larger reads halve the calls of a bulk stream.
 BUFFER_SIZE = 256 * 1024
-# Linux refuses anything longer: seconds, and milliseconds.
-LONGEST_KEEPALIVE = 32767
-LONGEST_TIMEOUT = 2**31 - 1
 _TCP_INFO = getattr(sockets, "TCP_INFO", 11)
-# Keeps nothing, whatever is put in.
-_NOTHING: deque[tuple[str, Any]] = deque(maxlen=0)
-CLOSED: Failure = Failure(ConnectionDone())  # type: ignore[no-untyped-call]
+_NOWHERE, _NOBODY = Destination("", 0), Source("", 0)
 
 
 def plain(address: Any) -> tuple[str, int]:
@@ -52,19 +49,46 @@ def plain(address: Any) -> tuple[str, int]:
     return host.partition("%")[0], getattr(address, "port", 0) or 0
 
 
-@implementer(IWire, IHalfCloseableProtocol, IHandshakeListener, IPushProducer)
-class Wire(Protocol):
-    """A connection, of a client or to a backend; ``made(wire)`` is called when it is there."""
+@implementer(IWire, IProtocol, IHalfCloseableProtocol, IHandshakeListener, IPushProducer)
+class Wire:
+    """A connection, of a client or to a backend; ``made(wire)`` is called when it is there.
 
-    peer = Source("", 0)
-    local = Destination("", 0)
-    tls: TLS | None = None
-    # Set before the connection is made where a trusted proxy told of the client: who did, and the port
-    # on which it came to us.
-    via: Source | None = None
-    listener = 0
+    ``via`` and ``listener`` are set before that where a trusted proxy told of the client: who did, and the
+    port on which it came to us.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_closing",
+        "_delivering",
+        "_ended",
+        "_halved",
+        "_kept",
+        "_made",
+        "_paused",
+        "_secure",
+        "_socket",
+        "_user",
+        # Twisted's factories set it.
+        "factory",
+        "full",
+        "gone",
+        "listener",
+        "local",
+        "peer",
+        "tls",
+        "transport",
+        "via",
+    )
 
     def __init__(self, made: Callable[[Wire], None]) -> None:
+        self.peer = _NOBODY
+        self.local = _NOWHERE
+        self.tls: TLS | None = None
+        self.via: Source | None = None
+        self.listener = 0
+        self.transport: Any = None
+        self.factory: Any = None
         self._made = made
         self._user: IWireUser | None = None
         self._paused = False
@@ -78,7 +102,7 @@ class Wire(Protocol):
         # Of plain TCP, also below TLS.
         self._socket: sockets.socket | None = None
         # What could not be delivered yet: (method name of IWireUser, argument).
-        self._kept: deque[tuple[str, Any]] = deque()
+        self._kept: deque[tuple[str, Any]] | None = None
 
     def __repr__(self) -> str:
         state = "gone" if self.gone else "closing" if self._closing else "paused" if self._paused else "open"
@@ -115,12 +139,13 @@ class Wire(Protocol):
 
     def start_tls(self, context: Any) -> int:
         """See IWire."""
-        dropped = sum(len(argument) for name, argument in self._kept if name == "received")
-        self._kept = deque(item for item in self._kept if item[0] != "received")
+        kept = self._kept or ()
+        dropped = sum(len(argument) for name, argument in kept if name == "received")
+        self._kept = deque(item for item in kept if item[0] != "received")
         self._secure = True
         self.resume()
         if not self.gone:
-            self.transport.startTLS(context)  # type: ignore[union-attr]  # ITCPTransport
+            self.transport.startTLS(context)
         return dropped
 
     def close(self, half: bool = False) -> None:
@@ -130,7 +155,7 @@ class Wire(Protocol):
         if half:
             if not self._secure and not self._closing and not self._halved:
                 self._halved = True
-                self.transport.loseWriteConnection()  # type: ignore[attr-defined]
+                self.transport.loseWriteConnection()
             return
         if not self._closing:
             self._closing = True
@@ -142,7 +167,7 @@ class Wire(Protocol):
         if not self.gone and self.transport is not None:
             self._closing = True
             self._unregister()
-            self.transport.abortConnection()  # type: ignore[attr-defined]
+            self.transport.abortConnection()
 
     def acknowledged(self) -> int:
         """See IWire. Linux tells (tcpi_bytes_acked of TCP_INFO); elsewhere 0."""
@@ -157,55 +182,66 @@ class Wire(Protocol):
     @property
     def detachable(self) -> bool:
         """See IWire."""
+        transport = self.transport
         if self.gone or self._secure or self._closing or self._halved:
             return False
-        return detaching.detachable(self.transport)
+        return transport.detachable if isinstance(transport, Stream) else detaching.detachable(transport)
 
     def detach(self) -> Detached | None:
         """See IWire. A FIN that came already is not lost: the socket tells it to whoever reads it next."""
         if not self.detachable:
             return None
-        sock, unsent = detaching.detach(self.transport)
-        unread = b"".join(argument for name, argument in self._kept if name == "received")
+        transport, kept = self.transport, self._kept
+        given = transport.detach() if isinstance(transport, Stream) else detaching.detach(transport)
+        if kept:
+            given = replace(given, unread=b"".join(data for name, data in kept if name == "received"))
         # For good, and at no cost: thousands of relayed connections keep their wires.
-        self._kept = _NOTHING
+        self._kept = None
         self.gone, self.full = True, False
         self.transport = self._socket = self._user = None
-        return Detached(sock, unread, unsent)
+        return given
 
     def tune(self, options: TcpOptions) -> None:
-        """Set socket options; to be called before TLS. Where a system lacks one it goes without."""
-        sock = self.transport.getHandle()  # type: ignore[union-attr]  # ITCPTransport
-        if not isinstance(sock, sockets.socket):
-            return
-        if options.keepalive:
-            sock.setsockopt(sockets.SOL_SOCKET, sockets.SO_KEEPALIVE, 1)
-            _set(sock, "TCP_KEEPIDLE", int(options.keepalive), LONGEST_KEEPALIVE)
-            _set(sock, "TCP_KEEPINTVL", int(options.keepalive / 4), LONGEST_KEEPALIVE)
-        if options.user_timeout:
-            _set(sock, "TCP_USER_TIMEOUT", int(options.user_timeout * 1000), LONGEST_TIMEOUT)
+        """Set socket options, where the socket has not got them already."""
+        if self._socket is not None and not (isinstance(self.transport, Stream) and self.transport.tuned):
+            set_options(self._socket, options)
 
     # -- what Twisted calls ----------------------------------------------------------
 
-    def connectionMade(self) -> None:
+    def makeConnection(self, transport: Any) -> None:
         """The transport is there."""
-        transport: Any = self.transport
+        self.transport = transport
+        self.connectionMade()
+
+    def connectionMade(self) -> None:
+        """See makeConnection."""
+        transport = self.transport
+        if isinstance(transport, Stream):
+            here = transport.here
+            self.peer = transport.peer
+            self.local = Destination(here.host, here.port, self.listener) if self.listener else here
+            self._socket = transport.socket
+        else:
+            self._meet(transport)
+        transport.registerProducer(self, True)
+        made, self._made = self._made, _nobody
+        made(self)
+
+    def _meet(self, transport: Any) -> None:
+        """A transport of Twisted's."""
         self.peer = Source(*plain(transport.getPeer()))
         self.local = Destination(*plain(transport.getHost()), self.listener)
         if hasattr(transport, "setTcpNoDelay"):
             transport.setTcpNoDelay(True)
         if hasattr(transport, "bufferSize"):
             transport.bufferSize = BUFFER_SIZE
-        transport.registerProducer(self, True)
         handle = transport.getHandle() if hasattr(transport, "getHandle") else None
         self._socket = handle if isinstance(handle, sockets.socket) else None
-        made, self._made = self._made, _nobody
-        made(self)
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes: straight to the user where nothing waits before them."""
         if self._paused or self._kept or self._user is None or self._delivering:
-            self._kept.append(("received", data))
+            self._keep("received", data)
         elif not self._closing:
             self._user.received(self, data)
 
@@ -237,7 +273,7 @@ class Wire(Protocol):
             self.resumeProducing()
         if self._closing:
             # Nobody wants what came after our close, but everybody wants to know of the end.
-            self._kept.clear()
+            self._kept = None
             self._paused = False
         self._tell("lost", reason_text(reason))
 
@@ -252,7 +288,7 @@ class Wire(Protocol):
         self.full = False
         if self._halved and not self._closing and not self.gone:
             # Twisted forgets a half-close that was asked for while its producer was paused ...
-            self.transport.loseWriteConnection()  # type: ignore[union-attr]
+            self.transport.loseWriteConnection()
         if not self.gone and getattr(self.transport, "disconnecting", False):
             # ... and the end of a connection too, whose peer said close_notify meanwhile.
             self._unregister()
@@ -273,8 +309,13 @@ class Wire(Protocol):
         if transport is not None:
             transport.unregisterProducer()
 
-    def _tell(self, name: str, argument: Any) -> None:
+    def _keep(self, name: str, argument: Any) -> None:
+        if self._kept is None:
+            self._kept = deque()
         self._kept.append((name, argument))
+
+    def _tell(self, name: str, argument: Any) -> None:
+        self._keep(name, argument)
         if not self._paused:
             self._deliver()
 
@@ -287,52 +328,18 @@ class Wire(Protocol):
                 name, argument = self._kept.popleft()
                 if name == "ended":
                     self._user.ended(self)
+                elif name == "lost":
+                    # Nothing comes after it, and each would keep the other.
+                    user, self._user = self._user, None
+                    user.lost(self, argument)
                 elif not (name == "received" and self._closing):
                     getattr(self._user, name)(self, argument)
         finally:
             self._delivering = False
 
 
-@implementer(IWireUser)
-class Farewell:
-    """Closes a wire after what was written to it; drops it where that takes longer than ``seconds``."""
-
-    def __init__(self, clock: IReactorTime, wire: Wire, seconds: float) -> None:
-        self._timer = clock.callLater(seconds, wire.abort)
-        wire.attach(self)
-        wire.resume()
-        wire.close()
-
-    def lost(self, wire: IWire, reason: str) -> None:
-        """It is gone."""
-        if self._timer.active():
-            self._timer.cancel()
-
-    def received(self, wire: IWire, data: bytes) -> None:
-        """Nobody is interested any more."""
-
-    def ended(self, wire: IWire) -> None:
-        """See received."""
-
-    def secured(self, wire: IWire, tls: TLS) -> None:
-        """See received."""
-
-    def filled(self, wire: IWire) -> None:
-        """See received."""
-
-    def drained(self, wire: IWire) -> None:
-        """See received."""
-
-
 def _nobody(wire: Wire) -> None:
     """Nobody waits for it any more, and nobody's memory is kept."""
-
-
-def _set(sock: sockets.socket, name: str, value: int, most: int) -> None:
-    option = getattr(sockets, name, None)
-    if option is not None:
-        with suppress(OSError):
-            sock.setsockopt(sockets.IPPROTO_TCP, option, max(1, min(value, most)))
 
 
 def reason_text(reason: Failure) -> str:

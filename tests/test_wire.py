@@ -14,10 +14,11 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface.verify import verifyObject
 
+from exproxy.farewell import Farewell
 from exproxy.interfaces import IWire
 from exproxy.model import Destination, Source
 from exproxy.settings import TcpOptions
-from exproxy.wire import Farewell, Wire, plain, reason_text
+from exproxy.wire import Wire, plain, reason_text
 from tests.loopback.pairs import Recorder, client_tls, pair, server_tls
 
 

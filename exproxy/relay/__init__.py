@@ -8,17 +8,20 @@ theirs up, and copying from wire to wire everywhere else (TLS, systems without e
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING
 
 from exproxy.interfaces import IWire, IWireUser
 from exproxy.model import BACKEND, CLIENT, Side
 from exproxy.relay.bounded import BoundedRelay
 from exproxy.relay.copying import CopyingRelay
-from exproxy.relay.epoll import Poller, poller
 from exproxy.relay.joined import Relay, RelayUser
 from exproxy.relay.sockets import SocketRelay
 from exproxy.relay.sweep import Sweep
 
-__all__ = ["BoundedRelay", "Poller", "Relay", "RelayUser", "Sweep", "join", "lend", "poller"]
+if TYPE_CHECKING:
+    from exproxy.poller import Poller
+
+__all__ = ["BoundedRelay", "Relay", "RelayUser", "Sweep", "join", "lend"]
 
 
 def join(
@@ -38,8 +41,9 @@ def join(
     ``sweep`` is the one that is given.
     """
     if poller is not None and client.detachable and backend.detachable and poller.ready():
-        fast = SocketRelay(client.detach(), backend.detach(), user, poller, idle)
-        fast.start()
+        here, there = client.detach(), backend.detach()
+        fast = SocketRelay(here, there, user, poller, idle)
+        fast.start(here, there)
         return fast
     wires = {CLIENT: client, BACKEND: backend}
     relay = CopyingRelay(wires, user, sweep, idle)

@@ -14,10 +14,11 @@ from errno import EINVAL, ENOSYS
 from typing import TYPE_CHECKING
 
 from exproxy.model import Side
+from exproxy.readiness import BROKEN, OUT, REST
 from exproxy.relay.pipes import CAPACITY, Pipe
 
 if TYPE_CHECKING:
-    from exproxy.relay.epoll import Poller
+    from exproxy.poller import Poller
     from exproxy.relay.sockets import SocketRelay
 
 # Bytes read at a time, and so the most that waits here for a client that does not read ...
@@ -34,9 +35,11 @@ _FLAGS = getattr(os, "SPLICE_F_MOVE", 0) | getattr(os, "SPLICE_F_NONBLOCK", 0)
 
 class Flow:
     """From ``source`` to ``sink``. ``count``: bytes that came so far; ``done``: nothing more is read;
-    ``thorough``: it is read until nothing comes, whatever a read brings."""
+    ``thorough``: it is read until nothing comes, whatever a read brings. ``back`` is the other direction,
+    which writes to the source."""
 
     __slots__ = (
+        "back",
         "blocked",
         "count",
         "done",
@@ -56,6 +59,7 @@ class Flow:
     ) -> None:
         """``pending`` are bytes for the sink that come before all others."""
         self.relay = relay
+        self.back: Flow = self
         self.side = side
         self.source = source
         self.sink = sink
@@ -67,6 +71,36 @@ class Flow:
         self.full = 0
         self.pipe: Pipe | None = None
         self.piped = 0
+
+    # -- in the poller ---------------------------------------------------------------
+
+    def serve(self, poller: Poller, events: int) -> None:
+        """See Served: the source can be read, or written to."""
+        if events & REST:
+            self.thorough = True
+        back = self.back
+        if back.blocked and events & OUT:
+            back.move(poller)
+        if self.done:
+            if events & BROKEN:
+                self.relay.lost(self.side)
+        elif events != OUT and not self.blocked:
+            self.move(poller)
+
+    def fail(self) -> None:
+        """See Served."""
+        self.relay.cut("internal error")
+
+    def stop(self) -> None:
+        """See Served's drop."""
+        self.relay.drop()
+
+    def look(self) -> None:
+        """What epoll has reported to whoever had the sockets before is not reported again."""
+        if not self.done:
+            self.move(self.relay.poller)
+
+    # -- moving ----------------------------------------------------------------------
 
     def move(self, poller: Poller) -> None:
         """Send what waits, then move what there is."""
@@ -134,7 +168,7 @@ class Flow:
                 if not self.thorough:
                     # Less than was asked for was all there is; more will be news.
                     return
-        poller.again(self.source)
+        poller.again(self.source.fileno())
 
     def _flush(self, poller: Poller) -> None:
         """Send what waits until all is gone or the sink is full again."""
@@ -200,7 +234,7 @@ class Flow:
         if moved < READ:
             self.full = 0
         if moved >= SHARE:
-            poller.again(self.source)
+            poller.again(self.source.fileno())
 
     def _drain_pipe(self, pipe: Pipe) -> bool:
         sink = self.sink.fileno()
@@ -216,13 +250,15 @@ class Flow:
         if error.errno in (EINVAL, ENOSYS):
             # Not these sockets, or not this system: what there is will be copied.
             poller.pipes.refuse()
-            poller.again(self.source)
+            poller.again(self.source.fileno())
         else:
             self.relay.lost(self.side)
 
     def _end(self) -> None:
         """The source has said all: so does the sink."""
         self.done = True
-        with suppress(OSError):
-            self.sink.shutdown(socket.SHUT_WR)
+        if not self.back.done:
+            # Else both are closed now, which says it too.
+            with suppress(OSError):
+                self.sink.shutdown(socket.SHUT_WR)
         self.relay.ended(self.side)

@@ -13,7 +13,7 @@ from exproxy.relay.flow import Flow
 from exproxy.relay.joined import CLOSED, LINGER, LOST, RelayUser, other
 
 if TYPE_CHECKING:
-    from exproxy.relay.epoll import Poller
+    from exproxy.poller import Poller
 
 # SO_LINGER on, 0 seconds: close() resets the connection.
 _RESET = struct.pack("ii", 1, 0)
@@ -25,30 +25,34 @@ class SocketRelay:
     ``last`` and ``idle`` are read by the sweep, and ``last`` is set by the flows.
     """
 
-    __slots__ = ("_counts", "_first", "_flows", "_gone", "_poller", "_user", "idle", "last")
+    __slots__ = ("_counts", "_down", "_first", "_gone", "_up", "_user", "idle", "last", "poller")
 
     def __init__(
         self, client: Detached, backend: Detached, user: RelayUser, poller: Poller, idle: float
     ) -> None:
         self.idle = idle
         self.last = poller.sweep.clock.seconds()
-        self._poller = poller
+        self.poller = poller
         self._user: RelayUser | None = user
         self._first: tuple[Side | None, str] | None = None
         self._gone: Side | None = None
         up = Flow(self, CLIENT, client.socket, backend.socket, backend.unsent + client.unread)
         down = Flow(self, BACKEND, backend.socket, client.socket, client.unsent + backend.unread)
         up.count, down.count = len(client.unread), len(backend.unread)
-        self._flows: dict[Side, Flow] = {CLIENT: up, BACKEND: down}
+        up.back, down.back = down, up
+        self._up, self._down = up, down
         self._counts: dict[Side, int] | None = None
 
-    def start(self) -> None:
-        """Begin; nothing moves before the reactor's next turn, so nobody is called from here."""
-        up, down = self._flows[CLIENT], self._flows[BACKEND]
-        self._poller.sweep.add(self)
+    def start(self, client: Detached, backend: Detached) -> None:
+        """Begin; nothing moves before the poller's next turn, so nobody is called from here."""
+        poller = self.poller
+        poller.sweep.add(self)
         try:
-            self._poller.watch(up, down)
-            self._poller.watch(down, up)
+            for flow, end in ((self._up, client), (self._down, backend)):
+                poller.watch(flow.source.fileno(), flow, end.watched)
+                flow.thorough = end.thorough
+                if flow.blocked or end.ready:
+                    poller.later(flow.look)
         except OSError as error:
             # Linux's fs.epoll.max_user_watches, or no memory.
             self.cut(f"cannot be relayed: {error}")
@@ -58,14 +62,14 @@ class SocketRelay:
         """See Relay."""
         if self._counts is not None:
             return self._counts
-        return {side: flow.count for side, flow in self._flows.items()}
+        return {CLIENT: self._up.count, BACKEND: self._down.count}
 
     def cut(self, reason: str) -> None:
         """See Relay. The connections are reset now; the user hears of it in the next turn."""
         if self._counts is None:
             self._first = self._first or (None, reason)
             self._close(reset=True)
-            self._poller.reactor.callLater(0, self._tell)
+            self.poller.reactor.callLater(0, self._tell)
 
     def fell_idle(self) -> None:
         """Nothing moved for too long: drop both."""
@@ -81,7 +85,7 @@ class SocketRelay:
     def ended(self, side: Side) -> None:
         """A side has sent all, and the other one has been told so; the second one ends it all."""
         self._first = self._first or (side, CLOSED)
-        if self._flows[other(side)].done:
+        if self._flow(side).back.done:
             self._finish()
 
     def lost(self, side: Side) -> None:
@@ -89,34 +93,39 @@ class SocketRelay:
         if self._counts is not None:
             return
         self._first = self._first or (side, LOST)
-        here, there = self._flows[side], self._flows[other(side)]
-        there.drop(self._poller)
+        here = self._flow(side)
+        there = here.back
+        there.drop(self.poller)
         here.done = True
         if self._gone is not None or not here.blocked:
             self._finish()
             return
         self._gone = side
         self.idle = min(self.idle, LINGER)
-        self._poller.forget(here.source)
+        self.poller.forget(here.source.fileno())
         here.source.close()
 
     def unsendable(self, side: Side) -> None:
         """What comes from a side cannot be sent on: the other one is broken. What it said before (a server's
         answer to an upload that it did not want) is read to its end first."""
         self._first = self._first or (other(side), LOST)
-        here, there = self._flows[side], self._flows[other(side)]
-        here.drop(self._poller)
+        here = self._flow(side)
+        there = here.back
+        here.drop(self.poller)
         if there.done:
             self._finish()
             return
         there.thorough = True
         self.idle = min(self.idle, LINGER)
         if not there.blocked:
-            self._poller.again(there.source)
+            self.poller.again(there.source.fileno())
 
     def flushed(self) -> None:
         """What waited for the side that is left has been sent."""
         self._finish()
+
+    def _flow(self, side: Side) -> Flow:
+        return self._up if side is CLIENT else self._down
 
     # -- the end ---------------------------------------------------------------------
 
@@ -127,15 +136,17 @@ class SocketRelay:
 
     def _close(self, reset: bool) -> None:
         self._counts = self.counts
-        self._poller.sweep.remove(self)
-        for flow in self._flows.values():
-            flow.drop(self._poller)
-            self._poller.forget(flow.source)
+        self.poller.sweep.remove(self)
+        for flow in (self._up, self._down):
+            flow.drop(self.poller)
+            self.poller.forget(flow.source.fileno())
             if reset:
                 with suppress(OSError):
                     flow.source.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             flow.source.close()
-        self._flows = {}
+            # Each keeps the relay and the other, and the relay both.
+            del flow.back
+        del self._up, self._down
 
     def _tell(self) -> None:
         user, self._user = self._user, None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 from twisted.internet import defer, reactor
@@ -10,7 +11,10 @@ from twisted.internet.protocol import Factory, Protocol
 from zope.interface import implementer
 
 from exproxy.connect import connect
-from exproxy.model import TLSOptions
+from exproxy.model import Destination, Source, TLSOptions
+from exproxy.poller import Poller
+from exproxy.relay import Sweep
+from exproxy.stream import Stream
 from exproxy.tls.client import ClientTLS
 from exproxy.tls.server import ServerTLS
 from exproxy.wire import Wire
@@ -139,14 +143,39 @@ async def pair(test: Any, tls: bool) -> tuple[Wire, Far]:
     await far.ready
     await port.stopListening()
 
+    test.addCleanup(lambda: defer.Deferred.fromCoroutine(_end(wire, far)))
+    return wire, far
+
+
+async def stream_pair(test: Any) -> tuple[Wire, Far]:
+    """The same, the wire being on a stream in a poller of its own."""
+    far = Far()
+    factory = Factory.forProtocol(lambda: far)
+    factory.noisy = False
+    port = reactor.listenTCP(0, factory, interface="127.0.0.1")
+    sock = socket.create_connection(("127.0.0.1", port.getHost().port))
+    sock.setblocking(False)
+    poller = Poller(reactor, Sweep(reactor))
+    assert poller.ready()
+    wire = Wire(lambda wire: None)
+    here, there = sock.getsockname(), sock.getpeername()
+    Stream(poller, sock, Source(*there), Destination(*here)).begin(wire)
+    await far.ready
+    await port.stopListening()
+
     async def clean() -> None:
-        if not wire.gone:
-            wire.attach(Recorder())
-            wire.resume()
-            wire.abort()
-        if not far.gone:
-            far.transport.abortConnection()
-            await far.until(lambda: far.gone)
+        await _end(wire, far)
+        poller.close()
 
     test.addCleanup(lambda: defer.Deferred.fromCoroutine(clean()))
     return wire, far
+
+
+async def _end(wire: Wire, far: Far) -> None:
+    if not wire.gone:
+        wire.attach(Recorder())
+        wire.resume()
+        wire.abort()
+    if not far.gone:
+        far.transport.abortConnection()
+        await far.until(lambda: far.gone)

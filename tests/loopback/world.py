@@ -13,8 +13,9 @@ from exproxy.access_log import AccessLog
 from exproxy.backend import Backend
 from exproxy.model import Facts, Key, Named, Source, TLSOptions
 from exproxy.persistence.keys import Secrets
+from exproxy.poller import poller
 from exproxy.pool import Pool
-from exproxy.relay import Sweep, poller
+from exproxy.relay import Sweep
 from exproxy.scheduling import RoundRobin
 from exproxy.session import SessionFactory
 from exproxy.store.memory import MemoryStore

@@ -13,7 +13,8 @@ from zope.interface import implementer
 
 from exproxy.detaching import Detached
 from exproxy.model import Side
-from exproxy.relay import Poller, Sweep
+from exproxy.poller import Poller
+from exproxy.relay import Sweep
 from exproxy.relay.pipes import Pipes
 from exproxy.relay.sockets import SocketRelay
 
@@ -82,10 +83,9 @@ class Hand:
         self.test.addCleanup(client_far.close)
         self.test.addCleanup(backend_far.close)
         user = user or Ending()
-        relay = SocketRelay(
-            Detached(client, unread, b""), Detached(backend, b"", unsent), user, self.poller, 60.0
-        )
-        relay.start()
+        ends = Detached(client, unread, b""), Detached(backend, b"", unsent)
+        relay = SocketRelay(*ends, user, self.poller, 60.0)
+        relay.start(*ends)
         return relay, user, client_far, backend_far
 
     def turn(self, times: int = 3) -> None:

@@ -10,7 +10,8 @@ from twisted.internet import defer, reactor, task
 from twisted.trial.unittest import TestCase
 
 from exproxy.model import BACKEND, CLIENT
-from exproxy.relay import Sweep, join, lend, poller
+from exproxy.poller import poller
+from exproxy.relay import Sweep, join, lend
 from exproxy.relay.copying import CopyingRelay
 from exproxy.relay.joined import LOST
 from exproxy.relay.sockets import SocketRelay

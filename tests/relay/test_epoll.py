@@ -18,7 +18,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from exproxy.model import BACKEND, CLIENT
-from exproxy.relay import Sweep, flow, poller
+from exproxy.poller import poller
+from exproxy.relay import Sweep, flow
 from exproxy.relay.joined import LINGER, LOST
 from exproxy.relay.pipes import MOST, SPARE, Pipes, spliced
 from tests.relay.sockets import Ending, Hand, Reactor, descriptors, fill, read, send_all
@@ -127,7 +128,7 @@ class PollerTests(FastTestCase):
     def test_events_of_a_socket_that_is_gone(self) -> None:
         """What the system reported of a socket that went in the same turn is of no interest."""
         relay, user, _, _ = self.hand.relay()
-        number = next(iter(self.hand.poller._flows))
+        number = next(iter(self.hand.poller._served))
         late = mock.Mock()
         late.poll.return_value = [(number, 1), (number, 1)]
         with mock.patch.object(self.hand.poller, "_epoll", late):
@@ -221,7 +222,7 @@ class FlowTests(FastTestCase):
         """What waits here for a client that does not read is one buffer or one pipe."""
         relay, _, _, backend = self.hand.relay()
         fill(self.hand, backend)
-        down = relay._flows[BACKEND]
+        down = relay._down
         self.assertTrue(down.blocked)
         self.assertLessEqual(len(down.pending) + down.piped, 1024 * 1024)
         moved = relay.counts[BACKEND]
@@ -247,7 +248,7 @@ class FlowTests(FastTestCase):
         """When a turn's bytes are used up the other sockets wait for the next turn, and have it then."""
         relays = [self.hand.relay() for _ in range(4)]
         self.hand.turn()
-        with mock.patch("exproxy.relay.epoll.TURN", 1):
+        with mock.patch("exproxy.poller.TURN", 1):
             for _, _, client, _ in relays:
                 client.send(b"ping")
             for turn in range(1, 5):

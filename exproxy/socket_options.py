@@ -1,0 +1,41 @@
+"""The options of TCP sockets, in the system's words."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import suppress
+from functools import lru_cache
+
+from exproxy.settings import TcpOptions
+
+# Linux refuses anything longer: seconds, and milliseconds.
+LONGEST_KEEPALIVE = 32767
+LONGEST_TIMEOUT = 2**31 - 1
+
+
+def set_options(sock: socket.socket, options: TcpOptions) -> None:
+    """Set the options of a service; where a system lacks one it goes without.
+
+    On Linux a connection that is accepted has those of the listening socket.
+    """
+    for level, number, value in _numbers(options):
+        with suppress(OSError):
+            sock.setsockopt(level, number, value)
+
+
+@lru_cache(maxsize=64)
+def _numbers(options: TcpOptions) -> tuple[tuple[int, int, int], ...]:
+    wanted: list[tuple[int, int, int]] = []
+
+    def want(name: str, value: int, most: int) -> None:
+        number = getattr(socket, name, None)
+        if number is not None:
+            wanted.append((socket.IPPROTO_TCP, number, max(1, min(value, most))))
+
+    if options.keepalive:
+        wanted.append((socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1))
+        want("TCP_KEEPIDLE", int(options.keepalive), LONGEST_KEEPALIVE)
+        want("TCP_KEEPINTVL", int(options.keepalive / 4), LONGEST_KEEPALIVE)
+    if options.user_timeout:
+        want("TCP_USER_TIMEOUT", int(options.user_timeout * 1000), LONGEST_TIMEOUT)
+    return tuple(wanted)
