@@ -18,6 +18,7 @@ class End:
 
     __slots__ = (
         "_idle",
+        "occupied",
         "again",
         "closing",
         "ended",
@@ -56,6 +57,8 @@ class End:
         self.sent = 0
         # What is told when a Pick leads here once more.
         self.again: Connected | None = None
+        # A request is on its way.
+        self.occupied = False
         self._idle: Callable[[], None] | None = None
 
     def __repr__(self) -> str:
@@ -95,11 +98,13 @@ class End:
 
     def busy(self) -> None:
         """A request is on its way over this link."""
-        if self._idle is None and self.lease is not None:
+        if not self.occupied and self.lease is not None:
+            self.occupied = True
             self._idle = self.lease.busy()
 
     def idle(self) -> None:
         """No request is; idempotent."""
+        self.occupied = False
         done, self._idle = self._idle, None
         if done is not None:
             done()

@@ -164,8 +164,8 @@ class Facts:
         """These facts and ``values`` too."""
         more: Facts = object.__new__(Facts)
         known = more._known = self._known.copy()
-        for value in values:
-            known[type(value)] = value
+        for each in values:
+            known[type(each)] = each
         return more
 
     def __eq__(self, other: object) -> bool:

@@ -122,7 +122,7 @@ class Conversation(Ends):
         exchange = self._exchange = Exchange(
             head,
             peer,
-            peer.facts(head, *upstream.first),
+            peer.facts(head) if routing.routed else peer.facts(head, *upstream.first),
             (peer.request_id(head) if peer.origin.trusted else None) or self._request_ids(),
             self._limits,
             upstream.pinned is not None,
@@ -142,7 +142,9 @@ class Conversation(Ends):
     def _pick(self, exchange: Exchange) -> list[Action]:
         target = exchange.way.route
         facts = exchange.facts if exchange.channel is None else exchange.choosing()
-        exchange.facts = facts = self._upstream.known(facts, target)
+        if self._routing.routed:
+            # Only now its target is known.
+            exchange.facts = facts = self._upstream.known(facts, target)
         return [self._patience(exchange), Pick(facts, target)]
 
     def _body(self, exchange: Exchange, data: bytes) -> list[Action]:

@@ -103,7 +103,7 @@ def request_rest(
             cuts.append((mark[1], mark[3], b""))
         elif mark[0] != b"host" and (cut := _request_cut(head, mark, origin, upgrade, without_cookies)):
             cuts.append(cut)
-    parts = []
+    parts: list[bytes] = []
     if head.version < (1, 1) and b"host" not in head.fields.marked:
         parts += b"Host: ", head.host or origin.host, b"\r\n"
     parts += _uncut(head.fields, cuts)

@@ -12,7 +12,7 @@ from protocols.http.answer import Answer
 from protocols.http.channel import Channel, channel_of
 from protocols.http.edits import ends_by_close
 from protocols.http.faults import BadMessage
-from protocols.http.framing import NO_BODY, Kind
+from protocols.http.framing import NO_BODY, NO_MORE, Body, Kind
 from protocols.http.head import RequestHead, ResponseHead
 from protocols.http.limits import MessageLimits
 from protocols.http.peer import Peer
@@ -41,8 +41,8 @@ class Exchange:
     """A request that a backend is to answer.
 
     ``facts``: those of its Pick. ``link``: where it went, None before. ``begun``: the client has
-    been sent the answer's head. ``final``: the head of an answer that was not looked at again. ``added``: the fields that its
-    answer has from us. ``keep``: the client may ask more on its connection afterwards.
+    been sent the answer's head. ``final``: the head of an answer that was not looked at
+    again. ``added``: the fields that its answer has from us. ``keep``: the client may ask more on its connection afterwards.
     """
 
     # In the class, so that making one sets nothing but what differs.
@@ -84,7 +84,7 @@ class Exchange:
         if not self.bare:
             self._look(head, pinned)
         self._limits = limits
-        self.body = head.framing.body(limits)
+        self.body: Body = NO_MORE if self.bare else head.framing.body(limits)
         self._kept: bytes | None = peer.forwarded(head, request_id, self.upgrade, not self.answered_100)
         self._room = len(self._kept)
 
@@ -187,7 +187,7 @@ class Exchange:
 
     def patience(self, timeouts: Timeouts) -> float:
         """Seconds of silence to bear now: for the answer to a whole request, else while bytes move."""
-        if self.body.done and self.answer.head is None:
+        if self.body.done and (self._answer is None or self._answer.head is None):
             return timeouts.answer
         return timeouts.idle if self.channel is None else timeouts.tunnel
 

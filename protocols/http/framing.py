@@ -231,7 +231,7 @@ class ChunkedBody:
         return False
 
 
-_NOTHING = NoBody()
+NO_MORE = NoBody()
 
 Body: TypeAlias = NoBody | LengthBody | ChunkedBody | UntilCloseBody
 
@@ -260,7 +260,7 @@ class Framing:
             return LengthBody(self.length, side)
         if self.kind is Kind.CHUNKED:
             return ChunkedBody(limits, side, dechunk)
-        return _NOTHING if self.kind is Kind.NONE else UntilCloseBody()
+        return NO_MORE if self.kind is Kind.NONE else UntilCloseBody()
 
 
 NO_BODY = Framing(Kind.NONE)

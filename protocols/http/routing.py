@@ -74,11 +74,12 @@ def _shown(route: Route, facts: Facts) -> bool:
 class Routing:
     """The routes of one service, in their order; shared by all its conversations.
 
-    ``marks``: the cookies of their persistences.
+    ``marks``: the cookies of their persistences; ``routed``: whether there are any.
     """
 
     def __init__(self, service: IService) -> None:
         self._matchers = [_Matcher(route) for route in service.routes]
+        self.routed = bool(self._matchers)
         self._depth = max((each.depth for each in self._matchers), default=0)
         # Clients ask for few directories, again and again.
         self._fitting = lru_cache(maxsize=_WAYS)(self._first)

@@ -25,7 +25,7 @@ class Upstream:
     def known(self, facts: Facts, target: str | None = None) -> Facts:
         """The facts of a request, with the server of the earlier ones of its target (a route)."""
         served = self._served.get(target)
-        return facts if served is None or facts.get(Served) is served else facts.plus(served)
+        return facts if served is None else facts.plus(served)
 
     def serves(self, link: Link, target: str | None = None) -> None:
         """That link has a request of that target."""
