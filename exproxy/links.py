@@ -11,7 +11,7 @@ from exproxy.choosing import again
 from exproxy.dispatch import Dispatch
 from exproxy.end import End
 from exproxy.interfaces import IBackend
-from exproxy.model import BACKEND, Choice, Link
+from exproxy.model import BACKEND, Choice, Link, Persistence
 from exproxy.wire import Wire
 
 if TYPE_CHECKING:
@@ -64,7 +64,8 @@ class Links:
         if self._dispatch is not None:
             raise RuntimeError("Pick while another one is unresolved")
         session = self._session
-        session.record.picking()
+        if session.record.kept:
+            session.record.picking()
         if self._again(action):
             return
         session.client.holds.add("pick")
@@ -89,16 +90,18 @@ class Links:
         if end.closing or link is None or lease is None:
             return False
         pool = self._service.pool(action.target, self._port)
-        choice = again(pool, action.facts, link)
-        if choice is None or choice.backend is not lease.backend:
+        if not again(pool, action.facts, link) or pool.find(link.server) is not lease.backend:
             return False
         last.renew(pool, action.facts)
-        self._backend = choice.backend
-        end.busy()
-        self._session.record.connected(choice)
+        self._backend = lease.backend
+        if not end.occupied:
+            end.busy()
+        session = self._session
+        if session.record.kept:
+            session.record.connected(Choice(lease.backend, None, Persistence.HIT, link))
         if end.again is None:
-            end.again = events.Connected(link, True, choice.persistence)
-        self._session.tell(end.again)
+            end.again = events.Connected(link, True, Persistence.HIT)
+        session.tell(end.again)
         return True
 
     def retry(self, action: actions.Retry) -> None:

@@ -27,11 +27,11 @@ class AccessRecord:
         "_bytes_in",
         "_bytes_out",
         "_fields",
-        "_kept",
         "_picked",
         "_service",
         "_via",
         "_written",
+        "kept",
         "peer",
         "reason",
         "secured",
@@ -41,7 +41,7 @@ class AccessRecord:
         """``via``: the trusted proxy that told of ``peer``."""
         self._service = service
         # Where there is no log nothing is gathered.
-        self._kept = service.access_log.wanted
+        self.kept = service.access_log.wanted
         self.peer = peer
         self._via = via
         self.secured = False
@@ -61,7 +61,7 @@ class AccessRecord:
 
     def picking(self) -> None:
         """A choice begins; after an earlier record (HTTP) the present one's time begins here too."""
-        if not self._kept:
+        if not self.kept:
             return
         self._picked = self._service.clock.seconds()
         if self._written and not self._fields:
@@ -69,7 +69,7 @@ class AccessRecord:
 
     def connected(self, choice: Choice) -> None:
         """It led to a server."""
-        if not self._kept:
+        if not self.kept:
             return
         self._fields["server"] = choice.backend.server
         self._fields["persistence"] = choice.persistence.value
@@ -93,13 +93,13 @@ class AccessRecord:
 
     def merge(self, fields: Mapping[str, object]) -> None:
         """Fields from the conversation."""
-        if self._kept:
+        if self.kept:
             self._fields.update(fields)
 
     def write(self, received: int, sent: int, *, final: bool = False) -> None:
         """One line; counts are the connection's totals. A final one is left out where every request
         has had its own and nothing came after."""
-        if not self._kept:
+        if not self.kept:
             self.reason = None
             return
         now = self._service.clock.seconds()

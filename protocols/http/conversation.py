@@ -97,7 +97,7 @@ class Conversation(Ends):
     def _data(self, event: Data) -> list[Action]:
         exchange = self._exchange
         if event.side is BACKEND:
-            if exchange is None or not exchange.over(event.link):
+            if exchange is None or (event.link is not exchange.link and not exchange.over(event.link)):
                 return self._useless(event.link)
             return self._answer(exchange, event.data)
         if exchange is not None:
@@ -128,7 +128,7 @@ class Conversation(Ends):
             upstream.pinned is not None,
         )
         exchange.take_way(routing.way(head, segments, exchange.facts))
-        if objection := self._login.objection(head):
+        if self._login.objects and (objection := self._login.objection(head)):
             return self._refuse(403, objection)
         if self._inbox.data:
             self._inbox.put(exchange.take(self._inbox.take())[1])
@@ -145,7 +145,9 @@ class Conversation(Ends):
         if self._routing.routed:
             # Only now its target is known.
             exchange.facts = facts = self._upstream.known(facts, target)
-        return [self._patience(exchange), Pick(facts, target)]
+        timeouts = exchange.way.timeouts
+        patience = timeouts.answer if exchange.bare else exchange.patience(timeouts)
+        return [awaiting(patience), Pick(facts, target)]
 
     def _body(self, exchange: Exchange, data: bytes) -> list[Action]:
         """More of the request's body, or what a client sends ahead of its answer."""
@@ -201,10 +203,11 @@ class Conversation(Ends):
         return self._refuse(503, event.reason, RETRY_AFTER)
 
     def _answer(self, exchange: Exchange, data: bytes) -> list[Action]:
-        if self._familiar is not None and exchange.unanswered and (known := self._known(exchange, data)):
+        whole = not exchange.heard
+        exchange.heard = True
+        if whole and self._familiar is not None and (known := self._known(exchange, data)):
             return known
         answer = exchange.answer
-        whole = answer.untouched
         heads, body = answer.feed(data)
         actions: list[Action] = []
         onward = b""
@@ -235,14 +238,18 @@ class Conversation(Ends):
         onward = familiar.onward(data)
         if onward is None or self._last or self._login.under_way or not usual(exchange):
             return None
-        if self._marks.fields(exchange.facts, familiar.head, link.server, exchange.way.route):
+        way = exchange.way
+        if self._marks.fields(exchange.facts, familiar.head, link.server, way.route):
             return None
-        exchange.familiar(familiar.head, len(onward))
+        exchange.final, exchange.bytes_out = familiar.head, len(onward)
         self._exchange = None
-        rest = self._upstream.rest(link, exchange.way.timeouts.backend_keep_alive)
-        said = self._told(exchange)
-        actions = [ToClient(onward), *said, *rest, *self._next()]
-        return self._flow(actions) if self._holding else actions
+        actions = [ToClient(onward), *self._upstream.rest(link, way.timeouts.backend_keep_alive)]
+        if self._service.records:
+            actions[1:1] = self._told(exchange)
+        if not self._inbox.data:
+            actions.append(awaiting(self._service.timeouts.keep_alive))
+            return actions
+        return self._flow(actions + self._next())
 
     def _answer_head(self, exchange: Exchange, head: ResponseHead, actions: list[Action]) -> bytes:
         """The final head as the client gets it."""
@@ -313,7 +320,7 @@ class Conversation(Ends):
             exchange.repeat()
             # Without blame: else a request that servers choke on could take them all DOWN.
             return [Retry(f"server {reason} before its answer", blame=False)]
-        if answer.untouched and (exchange.reused or pinned):
+        if not exchange.heard and (exchange.reused or pinned):
             return self._hang_up(f"server {reason} a kept-alive connection")
         return self._refuse(502, f"server {reason} before its answer")
 

@@ -13,7 +13,7 @@ from protocols.http.channel import Channel, channel_of
 from protocols.http.edits import ends_by_close
 from protocols.http.faults import BadMessage
 from protocols.http.framing import NO_BODY, NO_MORE, Body, Kind
-from protocols.http.head import RequestHead, ResponseHead
+from protocols.http.head import HTTP_1_1, IDEMPOTENT, RequestHead, ResponseHead
 from protocols.http.limits import MessageLimits
 from protocols.http.peer import Peer
 from protocols.http.routing import NO_WAY, Way
@@ -40,8 +40,8 @@ def awaiting(seconds: float) -> SetDeadline:
 class Exchange:
     """A request that a backend is to answer.
 
-    ``facts``: those of its Pick. ``link``: where it went, None before. ``begun``: the client has
-    been sent the answer's head. ``final``: the head of an answer that was not looked at
+    ``facts``: those of its Pick. ``link``: where it went, None before. ``heard``: something
+    of its answer has come. ``begun``: the client has been sent the answer's head. ``final``: the head of an answer that was not looked at
     again. ``added``: the fields that its answer has from us. ``keep``: the client may ask more on its connection afterwards.
     """
 
@@ -56,6 +56,7 @@ class Exchange:
     waiting = False
     answered_100 = False
     expecting = False
+    heard = False
     final: ResponseHead | None = None
     _answer: Answer | None = None
     added: Sequence[tuple[bytes, bytes]] = ()
@@ -77,7 +78,7 @@ class Exchange:
         self.head = head
         self.facts = facts
         self.request_id = request_id
-        self.keep = head.keep_alive
+        self.keep = not fields.closes if head.version is HTTP_1_1 else head.keep_alive
         self.bytes_in = len(head.line) + len(fields.text)
         # Without a body, and with nothing else about it that needs a look.
         self.bare = head.framing is NO_BODY and fields.plain and head.method not in METHODS
@@ -152,7 +153,7 @@ class Exchange:
         assert opening is not None
         self.link = link
         self.reused = reused
-        if self._repeated or not self.head.idempotent or len(opening) > self._room:
+        if self._repeated or self.head.method not in IDEMPOTENT or len(opening) > self._room:
             self._kept = None
         return opening
 
@@ -171,14 +172,9 @@ class Exchange:
             self.keep = False
 
     @property
-    def unanswered(self) -> bool:
-        """Whether nothing of its answer has come."""
-        return self._answer is None or self._answer.untouched
-
-    @property
     def repeatable(self) -> bool:
         """Whether ``opening`` may be asked for once more, the link being lost."""
-        return self._kept is not None and self.unanswered
+        return self._kept is not None and not self.heard
 
     def repeat(self) -> None:
         """Forget the link: another one will come."""
@@ -203,12 +199,6 @@ class Exchange:
         self._spans += 1
         wanted = self._spans * timeouts.request_body * self.way.limits.body_rate
         return self.bytes_in - self.head.size < wanted
-
-    def familiar(self, head: ResponseHead, size: int) -> None:
-        """Its whole answer is known by that head, and is ``size`` bytes for the client."""
-        self.begun = True
-        self.final = head
-        self.bytes_out = size
 
     def beside(self, timeouts: Timeouts) -> list[Action]:
         """What its body asks for beside going on: a look at its pace, and whom a channel belongs to."""

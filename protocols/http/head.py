@@ -31,8 +31,8 @@ _END = b"\r\n\r\n"
 # Room for a method and a version beside the longest target.
 _LINE_ROOM = 256
 _UNKNOWN = object()
-_HTTP_1_1 = (1, 1)
-_VERSIONS = {b"1.1": _HTTP_1_1, b"1.0": (1, 0)}
+HTTP_1_1 = (1, 1)
+_VERSIONS = {b"1.1": HTTP_1_1, b"1.0": (1, 0)}
 
 # Visible ASCII without "#": a fragment never travels (RFC 9112 3.2).
 _TARGET = rb"[!\"$-~]+"
@@ -51,7 +51,7 @@ _HOST = re.compile(rb"(?:[A-Za-z0-9\-._~!$&'()*+;=%]+|\[[0-9A-Fa-f:.]+\])(?::[0-
 _ABSOLUTE = re.compile(rb"(?i:(https?)://)([^/?]*)(.*)")
 _DEFAULT_PORTS = {b"http": b":80", b"https": b":443"}
 # RFC 9110 9.2.2, and those of the method registry that WebDAV clients use to read.
-_IDEMPOTENT = frozenset(b"GET HEAD OPTIONS TRACE PUT DELETE PROPFIND REPORT SEARCH".split())
+IDEMPOTENT = frozenset(b"GET HEAD OPTIONS TRACE PUT DELETE PROPFIND REPORT SEARCH".split())
 
 
 def find_head(
@@ -133,7 +133,7 @@ class RequestHead:
     @property
     def idempotent(self) -> bool:
         """Whether it may be sent once more when nobody knows if it was executed."""
-        return self.method in _IDEMPOTENT
+        return self.method in IDEMPOTENT
 
     @property
     def expects_continue(self) -> bool:
@@ -226,12 +226,12 @@ def parse_again(
     if not data.endswith(text) or before.framing is not NO_BODY or len(data) > limits.head:
         return None
     found = _AGAIN.match(data)
-    if found is None or found.end() != len(data) - len(text) or before.version is not _HTTP_1_1:
+    if found is None or found.end() != len(data) - len(text) or before.version is not HTTP_1_1:
         return None
     line, method, target = found.groups()
     if len(target) > limits.target or method == b"CONNECT":
         return None
-    return RequestHead(line, before.fields, method, target, _HTTP_1_1, before.host, NO_BODY)
+    return RequestHead(line, before.fields, method, target, HTTP_1_1, before.host, NO_BODY)
 
 
 def _fields(head: bytes, text: bytes, limits: MessageLimits) -> Fields:
@@ -264,7 +264,7 @@ def _check_count(raw: bytes, limits: MessageLimits, side: Side) -> None:
 
 def _stays(head: RequestHead | ResponseHead) -> bool:
     fields = head.fields
-    return not fields.closes and (head.version >= _HTTP_1_1 or b"keep-alive" in fields.options)
+    return not fields.closes and (head.version >= HTTP_1_1 or b"keep-alive" in fields.options)
 
 
 def _authority(method: bytes, target: bytes, fields: Fields, version: tuple[int, int]) -> tuple[bytes, bytes]:

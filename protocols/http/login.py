@@ -28,14 +28,15 @@ class _Stage(enum.Enum):
 
 
 class Login:
-    """``user``: whom the server has accepted on this connection, as the client spelled it; or None."""
+    """``user``: whom the server has accepted on this connection, as the client spelled it; or None.
+    ``objects``: some log-ins do not pass."""
 
-    __slots__ = ("_mechanism", "_name", "_old_refused", "_stage", "user")
+    __slots__ = ("_mechanism", "_name", "_stage", "objects", "user")
 
     def __init__(self, refuses_old: bool) -> None:
         """``refuses_old``: NTLMv1 does not pass, nor what might hide it."""
         self.user: str | None = None
-        self._old_refused = refuses_old
+        self.objects = refuses_old
         self._stage = _Stage.NONE
         self._name = ""
         self._mechanism = ""
@@ -47,7 +48,7 @@ class Login:
 
     def objection(self, head: RequestHead) -> str | None:
         """Why this request must not reach a server; None where nothing speaks against it."""
-        if not self._old_refused:
+        if not self.objects:
             return None
         for token in tokens(head):
             old = isinstance(token.message, Authenticate) and token.message.version == 1
