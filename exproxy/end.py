@@ -18,7 +18,6 @@ class End:
 
     __slots__ = (
         "_idle",
-        "occupied",
         "again",
         "closing",
         "ended",
@@ -29,6 +28,7 @@ class End:
         "limit",
         "link",
         "lost",
+        "occupied",
         "received",
         "sent",
         "side",

@@ -90,15 +90,16 @@ class Links:
         if end.closing or link is None or lease is None:
             return False
         pool = self._service.pool(action.target, self._port)
-        if not again(pool, action.facts, link) or pool.find(link.server) is not lease.backend:
+        backend = pool.find(link.server)
+        if backend is None or backend is not lease.backend or not again(pool, action.facts, link):
             return False
         last.renew(pool, action.facts)
-        self._backend = lease.backend
+        self._backend = backend
         if not end.occupied:
             end.busy()
         session = self._session
         if session.record.kept:
-            session.record.connected(Choice(lease.backend, None, Persistence.HIT, link))
+            session.record.connected(Choice(backend, None, Persistence.HIT, link))
         if end.again is None:
             end.again = events.Connected(link, True, Persistence.HIT)
         session.tell(end.again)

@@ -27,6 +27,7 @@ class AccessRecord:
         "_bytes_in",
         "_bytes_out",
         "_fields",
+        "_opening",
         "_picked",
         "_service",
         "_via",
@@ -44,6 +45,8 @@ class AccessRecord:
         self.kept = service.access_log.wanted
         self.peer = peer
         self._via = via
+        # What each line begins with, once there has been one.
+        self._opening: dict[str, object] = {}
         self.secured = False
         self.reason: str | None = None
         self._begun = service.clock.seconds()
@@ -105,15 +108,11 @@ class AccessRecord:
         now = self._service.clock.seconds()
         if final and self._written and not self._fields:
             return
-        record: dict[str, Any] = {
-            "service": self._service.name,
-            "client": f"{self.peer.host}:{self.peer.port}",
-            **({"via": f"{self._via.host}:{self._via.port}"} if self._via is not None else {}),
-            "server": None,
-            **self._fields,
-        }
-        record.setdefault("bytes_in", received - self._bytes_in)
-        record.setdefault("bytes_out", sent - self._bytes_out)
+        record: dict[str, Any] = {**(self._opening or self._open()), **self._fields}
+        if "bytes_in" not in record:
+            record["bytes_in"] = received - self._bytes_in
+        if "bytes_out" not in record:
+            record["bytes_out"] = sent - self._bytes_out
         record["total_ms"] = milliseconds(now - self._begun)
         record["reason"] = self.reason if final or self.reason else "done"
         self._service.access_log.write(record)
@@ -124,3 +123,12 @@ class AccessRecord:
         self._begun = self._picked = now
         self._fields = {}
         self.reason = None
+
+    def _open(self) -> dict[str, object]:
+        opening = self._opening
+        opening["service"] = self._service.name
+        opening["client"] = f"{self.peer.host}:{self.peer.port}"
+        if self._via is not None:
+            opening["via"] = f"{self._via.host}:{self._via.port}"
+        opening["server"] = None
+        return opening

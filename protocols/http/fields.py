@@ -45,6 +45,7 @@ _RESPONSE_MARKS = re.compile(rb"\n(trailer|" + _FRAMING + rb"|" + _HOP_BY_HOP + 
 Mark: TypeAlias = tuple[bytes, int, int, int]
 
 _NO_OPTIONS: frozenset[bytes] = frozenset()
+_NONE: dict[bytes, Mark] = {}
 _COMMON_OPTIONS = {
     spelling: frozenset((spelling.lower(),))
     for spelling in (b"keep-alive", b"Keep-Alive", b"close", b"Close", b"upgrade", b"Upgrade")
@@ -92,8 +93,10 @@ class Fields:
     def values(self, name: bytes) -> tuple[bytes, ...]:
         """The values of every field ``name``, in order."""
         key = b"\n" + name + b":"
-        found = []
         at = self.low.find(key)
+        if at < 0:
+            return ()
+        found = []
         while at >= 0:
             found.append(self._value(at + len(key)))
             at = self.low.find(key, at + len(key))
@@ -134,11 +137,17 @@ def response_marks(low: bytes) -> tuple[Mark, ...]:
 
 
 def _marks(pattern: re.Pattern[bytes], low: bytes) -> tuple[Mark, ...]:
-    return tuple([(m[1], m.start(1), m.start(2), m.end() + 2) for m in pattern.finditer(low)])
+    marks = []
+    for found in pattern.finditer(low):
+        start, end = found.span()
+        marks.append((found[1], start + 1, found.start(2), end + 2))
+    return tuple(marks)
 
 
 def by_name(marks: tuple[Mark, ...], side: Side) -> dict[bytes, Mark]:
     """The last mark of each name. Raises BadMessage where a field that decides occurs twice."""
+    if not marks:
+        return _NONE
     named = {mark[0]: mark for mark in marks}
     if len(named) != len(marks):
         names = [mark[0] for mark in marks]
