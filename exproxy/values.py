@@ -1,8 +1,8 @@
 """How the small values between the layers are made: events, actions, heads.
 
-They are frozen, and mypy holds everybody to that; at run time nothing does. A dataclass that is frozen then too
-sets each of its fields through ``object.__setattr__``, which takes three times as long as the whole object
-does here, and a dozen of them are made for each HTTP request.
+They are frozen, and mypy holds everybody to that; at run time nothing does. A dataclass that is frozen
+then too sets each of its fields through ``object.__setattr__``, which takes three times as long as the whole
+object does here, and several of them are made for each HTTP request.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ else:
     from dataclasses import dataclass
 
     def value(*, frozen: bool = True, **options: Any) -> Any:
-        """``@value(frozen=True, slots=True)`` reads and is checked like ``@dataclass(frozen=True, slots=True)``."""
+        """``@value(frozen=True, slots=True)`` is read and checked like the same words to ``dataclass``."""
         return dataclass(unsafe_hash=frozen, **options)
 
 

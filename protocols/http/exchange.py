@@ -40,9 +40,10 @@ def awaiting(seconds: float) -> SetDeadline:
 class Exchange:
     """A request that a backend is to answer.
 
-    ``facts``: those of its Pick. ``link``: where it went, None before. ``heard``: something
-    of its answer has come. ``begun``: the client has been sent the answer's head. ``final``: the head of an answer that was not looked at
-    again. ``added``: the fields that its answer has from us. ``keep``: the client may ask more on its connection afterwards.
+    ``facts``: those of its Pick. ``link``: where it went, None before. ``bare``: it has no body, and nothing
+    about it needs a second look. ``heard``: something of its answer has come. ``begun``: the client has been
+    sent the answer's head. ``final``: the head of an answer that was not looked at again. ``added``: the
+    fields that its answer has from us. ``keep``: the client may ask more on its connection afterwards.
     """
 
     # In the class, so that making one sets nothing but what differs.
@@ -80,7 +81,6 @@ class Exchange:
         self.request_id = request_id
         self.keep = not fields.closes if head.version is HTTP_1_1 else head.keep_alive
         self.bytes_in = len(head.line) + len(fields.text)
-        # Without a body, and with nothing else about it that needs a look.
         self.bare = head.framing is NO_BODY and fields.plain and head.method not in METHODS
         if not self.bare:
             self._look(head, pinned)

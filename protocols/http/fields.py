@@ -57,9 +57,9 @@ class Fields:
 
     ``text``: from the line feed that ends the first line to the empty line; ``low``: that in lower case.
     ``marks``: the fields that steer something, in order; ``marked``: the last of each name. ``options``: the
-    Connection options, lower case; ``closes``: one of them is close; ``plain``: nothing is expected or offered
-    beside the message itself. ``known``: what others have found out from these lines alone, each under
-    a key of its own: a connection brings the same lines again and again, and nobody need look twice.
+    Connection options, lower case; ``closes``: one of them is close; ``plain``: nothing is expected or
+    offered beside the message itself. ``known``: what others have found out from these lines alone, each
+    under a key of its own: a connection brings the same lines again and again, and nobody need look twice.
     """
 
     __slots__ = ("closes", "known", "low", "marked", "marks", "options", "plain", "text")
