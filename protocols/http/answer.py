@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from exproxy.model import BACKEND
 from protocols.http.faults import BadMessage
-from protocols.http.framing import Body, UntilCloseBody
+from protocols.http.framing import Body, LengthBody, UntilCloseBody
 from protocols.http.head import RequestHead, ResponseHead, find_head, parse_response
 from protocols.http.limits import MessageLimits
 
@@ -65,6 +65,18 @@ class Answer:
             heads = []
         onward, self.rest, self.done = self._body.feed(data)
         return heads, onward
+
+    @property
+    def left(self) -> int:
+        """Bytes of the body that are still to come, where their number is known; else 0."""
+        return self._body.left if isinstance(self._body, LengthBody) else 0
+
+    def passed(self, count: int) -> bool:
+        """So many of them went by unseen; whether the answer is complete."""
+        if isinstance(self._body, LengthBody):
+            self._body.passed(count)
+            self.done = self._body.done
+        return self.done
 
     def ended(self) -> bool:
         """The backend has ended its side in an orderly way: whether that completes the answer."""

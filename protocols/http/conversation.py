@@ -25,18 +25,18 @@ from exproxy.actions import (
     ToBackend,
     ToClient,
 )
-from exproxy.events import Began, Connected, Data, Deadline, Draining, Eof, Event, Lost, Unavailable
+from exproxy.events import Began, Connected, Data, Deadline, Draining, Eof, Event, Lost, Relayed, Unavailable
 from exproxy.interfaces import IConversation, IService
 from exproxy.model import BACKEND, CLIENT
 from protocols.http.answer import SWITCHING_PROTOCOLS
 from protocols.http.authentication import binds, logs_in
 from protocols.http.edits import forward_response
-from protocols.http.ends import Ends
 from protocols.http.exchange import AWAITED, PACE, Exchange, awaiting
 from protocols.http.familiar import Familiar, remembered, usual
 from protocols.http.faults import BadMessage
 from protocols.http.head import RequestHead, ResponseHead
 from protocols.http.inbox import Inbox
+from protocols.http.lending import Lending
 from protocols.http.limits import MessageLimits
 from protocols.http.login import Login
 from protocols.http.peer import Peer
@@ -49,7 +49,7 @@ RETRY_AFTER = 10
 
 
 @implementer(IConversation)
-class Conversation(Ends):
+class Conversation(Lending):
     """See the module. ``request_ids()`` gives an id for each request."""
 
     def __init__(
@@ -162,10 +162,7 @@ class Conversation(Ends):
         if exchange.body.done and exchange.answer.done:
             return actions + self._finish(exchange)
         actions.append(self._patience(exchange))
-        return actions + exchange.beside(self._service.timeouts)
-
-    def _patience(self, exchange: Exchange) -> SetDeadline:
-        return awaiting(exchange.patience(exchange.way.timeouts))
+        return actions + exchange.beside(self._service.timeouts) + self._lend(exchange)
 
     def _flow(self, actions: list[Action]) -> list[Action]:
         """Let the session keep what a client sends ahead: one portion of it is enough here."""
@@ -229,7 +226,9 @@ class Conversation(Ends):
         if answer.done:
             return self._flow(actions + self._answered(exchange))
         actions.append(self._patience(exchange))
-        return actions if exchange.bare else actions + exchange.beside(self._service.timeouts)
+        if not exchange.bare:
+            actions += exchange.beside(self._service.timeouts)
+        return actions + self._lend(exchange)
 
     def _known(self, exchange: Exchange, data: bytes) -> list[Action] | None:
         """A whole answer that is like one before, and adds nothing to what is known; else None."""
@@ -348,27 +347,17 @@ class Conversation(Ends):
 
     def _deadline(self, event: Deadline) -> list[Action]:
         exchange = self._exchange
-        if event.name == PACE:
-            if exchange is None or exchange.body.done:
-                return []
-            again = SetDeadline(PACE, self._service.timeouts.request_body)
-            slow = exchange.arrives_slowly(self._service.timeouts)
-            return self._refuse(408, "slow request body") if slow else [again]
-        if event.name != AWAITED:
+        if event.name not in (PACE, AWAITED):
             link = self._upstream.rested(event.name)
             busy = link is None or (exchange is not None and exchange.over(link))
             return [] if busy else self._useless(link)
-        if exchange is None and not self._inbox:
-            return self._hang_up("keep-alive timeout")
-        if exchange is not None and exchange.waiting:
-            return self._flow(self._pick(exchange))
-        if exchange is None:
-            return self._refuse(408, "slow request head")
-        if exchange.begun:
-            return self._hang_up("idle timeout")
-        if exchange.body.done:
-            return self._refuse(504, "no answer in time")
-        return self._refuse(408, "slow request body")
+        if exchange is not None:
+            if exchange.waiting and event.name == AWAITED:
+                return self._flow(self._pick(exchange))
+            return self._timed(exchange, event)
+        if event.name == PACE:
+            return []
+        return self._refuse(408, "slow request head") if self._inbox else self._hang_up("keep-alive timeout")
 
     def _draining(self, event: Draining) -> list[Action]:
         if self._exchange is None and not self._inbox:
@@ -389,5 +378,6 @@ _HEARD: dict[type, Callable[[Conversation, Any], list[Action]]] = {
     Eof: Conversation._eof,
     Lost: Conversation._lost,
     Deadline: Conversation._deadline,
+    Relayed: Conversation._relayed,
     Draining: Conversation._draining,
 }

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from exproxy.actions import Action, Learn, SetDeadline, ToClient
-from exproxy.model import Facts, Link
+from exproxy.model import BACKEND, CLIENT, Facts, Link, Side
 from exproxy.settings import Timeouts
 from protocols.http.answer import Answer
 from protocols.http.channel import Channel, channel_of
 from protocols.http.edits import ends_by_close
 from protocols.http.faults import BadMessage
-from protocols.http.framing import NO_BODY, NO_MORE, Body, Kind
+from protocols.http.framing import NO_BODY, NO_MORE, Body, Kind, LengthBody
 from protocols.http.head import HTTP_1_1, IDEMPOTENT, RequestHead, ResponseHead
 from protocols.http.limits import MessageLimits
 from protocols.http.peer import Peer
@@ -42,8 +42,10 @@ class Exchange:
 
     ``facts``: those of its Pick. ``link``: where it went, None before. ``bare``: it has no body, and nothing
     about it needs a second look. ``heard``: something of its answer has come. ``begun``: the client has been
-    sent the answer's head. ``final``: the head of an answer that was not looked at again. ``added``: the
-    fields that its answer has from us. ``keep``: the client may ask more on its connection afterwards.
+    sent the answer's head. ``final``: the head of an answer that was not looked at again. ``lent``: the side
+    whose body passes unseen now; ``silent``: so many looks at it in a row found that nothing had moved.
+    ``added``: the fields that its answer has from us. ``keep``: the client may ask more on its connection
+    afterwards.
     """
 
     # In the class, so that making one sets nothing but what differs.
@@ -58,6 +60,8 @@ class Exchange:
     answered_100 = False
     expecting = False
     heard = False
+    lent: Side | None = None
+    silent = 0
     final: ResponseHead | None = None
     _answer: Answer | None = None
     added: Sequence[tuple[bytes, bytes]] = ()
@@ -156,6 +160,30 @@ class Exchange:
         if self._repeated or self.head.method not in IDEMPOTENT or len(opening) > self._room:
             self._kept = None
         return opening
+
+    @property
+    def unseen(self) -> tuple[Side, int]:
+        """Whose body is on its way, and so many bytes of it that need not be seen here; 0 where they must.
+
+        They must while they may have to be sent once more, while they tell of a virtual connection, and
+        while the client waits to be asked for them.
+        """
+        body = self.body
+        if not body.done:
+            seen = self.channel is not None or self.expecting or self._kept is not None
+            return CLIENT, body.left if isinstance(body, LengthBody) and not seen else 0
+        return BACKEND, 0 if self._answer is None else self._answer.left
+
+    def passed(self, side: Side, count: int) -> bool:
+        """So many bytes of that side's body went by unseen, and it is seen again: whether it is complete."""
+        self.lent = None
+        if side is CLIENT:
+            assert isinstance(self.body, LengthBody)
+            self.body.passed(count)
+            self.bytes_in += count
+            return self.body.done
+        self.bytes_out += count
+        return self.answer.passed(count)
 
     def over(self, link: Link | None) -> bool:
         """Whether it goes over that link."""
