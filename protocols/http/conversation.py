@@ -238,7 +238,7 @@ class Conversation(Lending):
         if onward is None or self._last or self._login.under_way or not usual(exchange):
             return None
         way = exchange.way
-        if self._marks.fields(exchange.facts, familiar.head, link.server, way.route):
+        if self._marks.fields(exchange.facts, familiar.head, link.server, way.route) != familiar.added:
             return None
         exchange.final, exchange.bytes_out = familiar.head, len(onward)
         self._exchange = None

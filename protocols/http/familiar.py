@@ -5,21 +5,29 @@ What its head says and how it goes on to the client is known then. Everything el
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TypeAlias
+
 from protocols.http.authentication import binds
 from protocols.http.exchange import Exchange
 from protocols.http.framing import Kind
 from protocols.http.head import ResponseHead
 from protocols.http.server_cookie import learnt
 
+# Fields of ours, by which an answer differs from its server's.
+Added: TypeAlias = Sequence[tuple[bytes, bytes]]
+
 
 class Familiar:
-    """``head`` came, and ``forwarded`` went to the client in its place; ``size``: bytes of head and body."""
+    """``head`` came, and ``forwarded`` went to the client in its place, with the fields of ours that are
+    ``added``; ``size``: bytes of head and body."""
 
-    __slots__ = ("_raw", "forwarded", "head", "size")
+    __slots__ = ("_raw", "added", "forwarded", "head", "size")
 
-    def __init__(self, head: ResponseHead, forwarded: bytes, length: int) -> None:
+    def __init__(self, head: ResponseHead, forwarded: bytes, length: int, added: Added) -> None:
         self.head = head
         self.forwarded = forwarded
+        self.added = added
         self._raw = head.raw
         self.size = len(self._raw) + length
 
@@ -46,13 +54,8 @@ _OTHERS = (b"HEAD", b"CONNECT")
 def remembered(exchange: Exchange, head: ResponseHead, forwarded: bytes) -> Familiar | None:
     """The answer that has just been given whole, if one like it needs no second look."""
     framing = head.framing(exchange.head.method)
-    if (
-        exchange.added
-        or not usual(exchange)
-        or framing.kind is not Kind.LENGTH
-        or not exchange.answer.persists
-    ):
+    if not usual(exchange) or framing.kind is not Kind.LENGTH or not exchange.answer.persists:
         return None
     if binds(head) or learnt(head):
         return None
-    return Familiar(head, forwarded, framing.length)
+    return Familiar(head, forwarded, framing.length, exchange.added)
