@@ -16,7 +16,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from exproxy import actions, events
-from exproxy.connect import ConnectFailed, Introduce, connect
+from exproxy.connect import ConnectFailed, connect
+from exproxy.dialling import Introduce
 from exproxy.farewell import Farewell
 from exproxy.interfaces import ICheck, IWire, IWireUser
 from exproxy.model import BACKEND, TLS, Link

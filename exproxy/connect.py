@@ -1,10 +1,13 @@
-"""Connecting to a backend: TCP, and TLS on top where it is asked for."""
+"""Connecting to a backend: TCP, and TLS on top where it is asked for.
 
+Where there is a poller it connects (exproxy.dialling), else Twisted's reactor does; who waits cannot tell.
+"""
+
+# mypy: allow-untyped-calls
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from typing import Any, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectBindError, ConnectionRefusedError, TimeoutError
@@ -13,7 +16,8 @@ from twisted.internet.protocol import ClientFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from exproxy.errors import ExproxyError
+from exproxy.dialling import SHORTAGES, Caller, Dial, Introduce
+from exproxy.errors import ConnectFailed as ConnectFailed
 from exproxy.interfaces import IWire, IWireUser
 from exproxy.model import TLS, ClientAddress, Destination, Source
 from exproxy.proxy_protocol import build, own
@@ -21,21 +25,15 @@ from exproxy.settings import TcpOptions
 from exproxy.transparent import transparently
 from exproxy.wire import Wire, reason_text
 
-Introduce: TypeAlias = Callable[[Wire], bytes]
+if TYPE_CHECKING:
+    from exproxy.poller import Poller
 
 
-class ConnectFailed(ExproxyError):
-    """No connection: HAProxy's ``code`` (L4CON, L4TOUT, L6RSP, L6TOUT), the phase, the reason.
+class Connecting(Protocol):
+    """A connect under way."""
 
-    ``ours``: it never came to asking the server, which is not to be blamed.
-    """
-
-    def __init__(self, code: str, phase: str, reason: str, ours: bool = False) -> None:
-        super().__init__(f"{phase}: {reason}")
-        self.code = code
-        self.phase = phase
-        self.reason = reason
-        self.ours = ours
+    def cancel(self) -> None:
+        """Give it up; idempotent."""
 
 
 class Showing(TypedDict):
@@ -46,8 +44,13 @@ class Showing(TypedDict):
     transparent: bool
 
 
+_UNSHOWN = Showing(introduce=None, bind=None, transparent=False)
+
+
 def shown(how: ClientAddress, source: Source, destination: Destination) -> Showing:
     """Show the client that comes from ``source`` and reached ``destination``."""
+    if how.send_proxy is None and not how.transparent:
+        return _UNSHOWN
     introduce: Introduce | None = None
     if how.send_proxy is not None:
         header = build(how.send_proxy, source, destination)
@@ -66,8 +69,9 @@ def as_ourselves(how: ClientAddress) -> Introduce | None:
     )
 
 
-def connect(
+def begin(
     reactor: Any,
+    caller: Caller,
     host: str,
     port: int,
     *,
@@ -78,16 +82,54 @@ def connect(
     transparent: bool = False,
     introduce: Introduce | None = None,
     tcp: TcpOptions | None = None,
-) -> Deferred[Wire]:
-    """A Deferred of a Wire, its TLS handshake done where ``tls`` (a client connection creator) is given.
+    poller: Poller | None = None,
+) -> Connecting:
+    """Connect, and tell ``caller`` of a Wire, its TLS handshake done where ``tls`` (a client connection
+    creator) is given, or of ConnectFailed.
 
     ``timeout`` and ``handshake`` in seconds. ``bind``: the address to come from, which may be a foreign
     one where ``transparent``. ``introduce(wire)``: the bytes to be sent first of all, before TLS.
-    Fails with ConnectFailed; cancelling gives everything up.
+    ``poller``: who connects; None is Twisted's reactor.
     """
-    attempt = _Attempt(reactor, tls, handshake, tcp, introduce)
+    if poller is not None and tls is None and poller.ready():
+        dial = Dial(poller, caller, (host, port), timeout, introduce)
+        dial.start(tcp, bind, transparent)
+        return dial
+    attempt = _Attempt(reactor, caller, tls, handshake, tcp, introduce)
     attempt.start(host, port, timeout, bind, transparent)
-    return attempt.result
+    return attempt
+
+
+def connect(reactor: Any, host: str, port: int, *, timeout: float, **more: Any) -> Deferred[Wire]:
+    """A Deferred of what begin() tells its caller; cancelling it gives everything up."""
+    promise = Promise()
+    promise.begun = begin(reactor, promise, host, port, timeout=timeout, **more)
+    return promise.wire
+
+
+class Promise:
+    """A Caller that makes a Deferred of it: ``wire``. Cancelling that cancels ``begun``."""
+
+    def __init__(self) -> None:
+        self.wire: Deferred[Wire] = Deferred(self._cancel)
+        self.begun: Connecting | None = None
+
+    def connected(self, wire: Wire) -> None:
+        """See Caller."""
+        self.wire.callback(wire)
+
+    def unconnected(self, error: Exception) -> None:
+        """See Caller."""
+        self.wire.errback(error)
+
+    def _cancel(self, _: Deferred[Wire]) -> None:
+        if self.begun is not None:
+            self.begun.cancel()
+
+
+def tell(wire: Deferred[Wire], caller: Caller) -> None:
+    """Tell ``caller`` what becomes of a Deferred."""
+    wire.addCallbacks(caller.connected, lambda failure: caller.unconnected(failure.value))
 
 
 @implementer(IWireUser)
@@ -97,12 +139,14 @@ class _Attempt(ClientFactory):
     def __init__(
         self,
         reactor: Any,
+        caller: Caller,
         tls: Any,
         handshake: float,
         tcp: TcpOptions | None,
         introduce: Introduce | None,
     ) -> None:
         self._reactor = reactor
+        self._caller = caller
         self._introduce = introduce
         self._tcp = tcp
         self._tls = tls
@@ -110,7 +154,6 @@ class _Attempt(ClientFactory):
         self._wire: Wire | None = None
         self._timer: IDelayedCall | None = None
         self._connector: IConnector | None = None
-        self.result: Deferred[Wire] = Deferred(self._cancel)
         self._over = False
 
     def start(
@@ -118,13 +161,16 @@ class _Attempt(ClientFactory):
     ) -> None:
         if bind is not None and (":" in bind[0]) != (":" in host):
             reason = f"{host} cannot be reached from {bind[0]}, which is of the other IP version"
-            self._fail("L4CON", "bind", reason, ours=True)
+            self._later("bind", reason)
             return
         begin = transparently(self._reactor) if transparent else self._reactor.connectTCP
         try:
             self._connector = begin(host, port, self, timeout, bind)
         except OSError as error:  # no descriptor left, no such family
-            self._fail("L4CON", "connect", str(error))
+            self._later("connect", str(error), error.errno in SHORTAGES)
+
+    def _later(self, phase: str, reason: str, ours: bool = True) -> None:
+        self._timer = self._reactor.callLater(0, self._fail, "L4CON", phase, reason, ours)
 
     # -- ClientFactory ---------------------------------------------------------------
 
@@ -154,7 +200,7 @@ class _Attempt(ClientFactory):
             wire.write(self._introduce(wire))
         if self._tls is None:
             self._over = True
-            self.result.callback(wire)
+            self._caller.connected(wire)
             return
         self._wire = wire
         wire.attach(self)
@@ -169,7 +215,7 @@ class _Attempt(ClientFactory):
         self._stop_timer()
         if not self._over:
             self._over = True
-            self.result.callback(self._wire)  # type: ignore[arg-type]  # set in _made
+            self._caller.connected(self._wire)  # type: ignore[arg-type]  # set in _made
 
     def lost(self, wire: IWire, reason: str) -> None:
         self._fail("L6RSP", "TLS handshake", reason)
@@ -200,9 +246,9 @@ class _Attempt(ClientFactory):
         self._over = True
         if self._wire is not None:
             self._wire.abort()
-        self.result.errback(ConnectFailed(code, phase, reason, ours))
+        self._caller.unconnected(ConnectFailed(code, phase, reason, ours))
 
-    def _cancel(self, _: Deferred[Wire]) -> None:
+    def cancel(self) -> None:
         self._stop_timer()
         self._over = True
         if self._wire is not None:

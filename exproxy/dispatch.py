@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
-from exproxy.connect import ConnectFailed
-from exproxy.errors import NoBackend
+from exproxy.connect import Connecting
+from exproxy.errors import ConnectFailed, NoBackend
 from exproxy.interfaces import IWire
 from exproxy.model import Choice, Facts, Link
 from exproxy.pool import Pool
@@ -52,7 +52,7 @@ class Dispatch:
         self._reused = reused
         self._unavailable = unavailable
         self._choice: Choice | None = None
-        self._waiting: Deferred[Choice] | Deferred[Wire] | None = None
+        self._waiting: Deferred[Choice] | Connecting | None = None
         self._cancelled = False
 
     def attempt(self, links: tuple[Link, ...] = (), pinned: Link | None = None) -> None:
@@ -99,9 +99,7 @@ class Dispatch:
             self._reused(choice)
         else:
             self._choice = choice
-            connecting = self._service.connect(self.pool, choice.backend, self._client)
-            self._waiting = connecting
-            connecting.addCallbacks(self._connected, self._failed).addErrback(self._mistaken)
+            self._waiting = self._service.connect(self.pool, choice.backend, self._client, self)
 
     def _none(self, failure: Failure) -> None:
         self._waiting = None
@@ -120,29 +118,43 @@ class Dispatch:
         if not self._cancelled:
             self._unavailable("internal error", False)
 
-    def _connected(self, wire: Wire) -> None:
+    # -- Caller ----------------------------------------------------------------------
+
+    def connected(self, wire: Wire) -> None:
+        """See Caller."""
         self._waiting = None
         choice, self._choice = self._choice, None
         if self._cancelled or choice is None:
             wire.abort()
             return
-        self._linked(wire, choice)
+        try:
+            self._linked(wire, choice)
+        except Exception:
+            self._choice = choice
+            self._mistaken(Failure())
 
-    def _failed(self, failure: Failure) -> None:
+    def unconnected(self, error: Exception) -> None:
+        """See Caller."""
         self._waiting = None
         choice, self._choice = self._choice, None
         if choice is None or self._cancelled:
             return
+        try:
+            self._failed(choice, error)
+        except Exception:
+            self._mistaken(Failure())
+
+    def _failed(self, choice: Choice, error: Exception) -> None:
         if choice.lease is not None:
             choice.lease.release()
-        error = failure.value
-        if isinstance(error, ConnectFailed) and error.ours:
+        backend = choice.backend
+        if not isinstance(error, ConnectFailed):
             self._service.log.error(
-                "{backend} was not asked: {why}", backend=choice.backend.name, why=str(error)
+                "connecting to {backend} failed: {error!r}", backend=backend.name, error=error
             )
-        elif isinstance(error, ConnectFailed):
-            self._service.failed(self.pool, choice.backend, error.code, error.reason)
+        elif error.ours:
+            self._service.log.error("{backend} was not asked: {why}", backend=backend.name, why=str(error))
         else:
-            self._service.log.failure("connecting to {server} failed", failure, server=choice.backend.name)
-        self.avoiding.add(choice.backend.server)
+            self._service.failed(self.pool, backend, error.code, error.reason)
+        self.avoiding.add(backend.server)
         self.attempt(self._links, self._pinned)

@@ -16,6 +16,20 @@ class NoBackend(ExproxyError):
         self.reason = reason
 
 
+class ConnectFailed(ExproxyError):
+    """No connection: HAProxy's ``code`` (L4CON, L4TOUT, L6RSP, L6TOUT), the phase, the reason.
+
+    ``ours``: it never came to asking the server, which is not to be blamed.
+    """
+
+    def __init__(self, code: str, phase: str, reason: str, ours: bool = False) -> None:
+        super().__init__(f"{phase}: {reason}")
+        self.code = code
+        self.phase = phase
+        self.reason = reason
+        self.ours = ours
+
+
 class ProtocolViolation(ExproxyError):
     """The client broke its protocol; the conversation says what to answer."""
 

@@ -21,6 +21,7 @@ from exproxy.readiness import ALL
 from exproxy.relay.flow import BULK_READ
 from exproxy.relay.pipes import Pipes
 from exproxy.relay.sweep import Sweep
+from exproxy.tls.handshakes import Handshakes
 
 # Sockets served in one turn of the reactor, and the bytes after which the rest of them wait for the next
 # one: other things of the reactor (TLS, timers) wait no longer than that takes.
@@ -52,7 +53,8 @@ def poller(reactor: Any, sweep: Sweep) -> Poller | None:
 @implementer(IReadDescriptor)
 class Poller:
     """Owns all hot sockets. ``buffer`` is shared by all; ``share`` is what is left of the turn (bytes),
-    ``now`` the sweep's clock in this turn; ``pipes`` are for splicing, ``alarms`` for short waits.
+    ``now`` the sweep's clock in this turn; ``pipes`` are for splicing, ``alarms`` for short waits,
+    ``handshakes`` are those of TLS that can go on.
 
     It is in the reactor only while there is something to serve, and opens its epoll object when first
     needed, since a process may fork before (twistd does).
@@ -65,6 +67,7 @@ class Poller:
         self.sweep = sweep
         self.alarms = Alarms(reactor)
         self.pipes = Pipes() if pipes is None else pipes
+        self.handshakes = Handshakes()
         self.now = 0.0
         self.share = 0
         self.buffer = memoryview(bytearray(BULK_READ))

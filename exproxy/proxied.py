@@ -7,17 +7,19 @@ in, and before the first byte of a greeting, and no protocol need know of it.
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from exproxy.channel import CLOSED
+from exproxy.endpoints import address_of
 from exproxy.interfaces import IProtocolFactory
 from exproxy.model import Destination, Source
 from exproxy.proxy_protocol import Header, Malformed, parse
+from exproxy.stream import Stream
 from exproxy.wire import Wire, plain
 
 if TYPE_CHECKING:
@@ -64,6 +66,38 @@ class ProxiedFactory(Factory):
         return None
 
 
+class HeaderChannel:
+    """What a stream reads through at first: the header comes out of the socket, and what follows stays in it.
+
+    It may be a ClientHello, and TLS reads for itself.
+    """
+
+    def __init__(self, stream: Stream) -> None:
+        assert stream.socket is not None
+        self._stream = stream
+        self._socket = stream.socket
+        self._header = b""
+        self.send = stream.socket.send
+
+    def recv_into(self, buffer: memoryview, size: int, /) -> int:
+        """See Channel."""
+        there = self._socket.recv_into(buffer, size, socket.MSG_PEEK)
+        if not there:
+            return 0
+        mine = there
+        try:
+            header = parse(self._header + bytes(buffer[:there]))
+        except Malformed:
+            header = None
+        if header is not None:
+            mine = header.length - len(self._header)
+        if mine < there:
+            self._stream.look()
+        count = self._socket.recv_into(buffer, mine)
+        self._header += bytes(buffer[:count])
+        return count
+
+
 class Introduction(Protocol):
     """Reads the header of one connection, and hands the transport over."""
 
@@ -76,7 +110,11 @@ class Introduction(Protocol):
         """The proxy is there, and has so long to say for whom."""
         service = self._owner.service
         self._owner.waiting.add(self)
+        service.introducing += 1
         self._timer = service.clock.callLater(service.timeouts.proxy_header, self._late)
+        transport = self._transport
+        if isinstance(transport, Stream):
+            transport.channel = HeaderChannel(transport)
 
     def dataReceived(self, data: bytes) -> None:
         """A part of the header, perhaps with the client's first bytes behind it."""
@@ -95,6 +133,7 @@ class Introduction(Protocol):
         """The proxy went away; one that had said nothing was only looking whether we are there."""
         if not self._over:
             self._finish()
+            self._owner.service.left()
             if self._received:
                 self._tell("the connection ended within the PROXY header")
 
@@ -102,6 +141,7 @@ class Introduction(Protocol):
         """Drop the connection."""
         self._finish()
         self._transport.abortConnection()
+        self._owner.service.left()
 
     @property
     def _transport(self) -> Any:
@@ -121,6 +161,7 @@ class Introduction(Protocol):
     def _finish(self) -> None:
         self._over = True
         self._owner.waiting.discard(self)
+        self._owner.service.introducing -= 1
         if self._timer.active():
             self._timer.cancel()
 
@@ -128,16 +169,18 @@ class Introduction(Protocol):
         self._finish()
         transport = self._transport
         proxy, here = transport.getPeer(), transport.getHost()
-        client = _address(header.source) if header.source is not None else proxy
+        client = header.source if header.source is not None else Source(*plain(proxy))
         protocol: Any = self._owner.factory.buildProtocol(client)
         if protocol is None:
             transport.abortConnection()
+            self._owner.service.left()
             return
         if header.destination is not None:
-            reached = _address(header.destination)
-            transport.getPeer, transport.getHost = (lambda: client), (lambda: reached)
+            _rename(transport, client, header.destination)
             if isinstance(protocol, Wire):
                 protocol.via, protocol.listener = Source(*plain(proxy)), plain(here)[1]
+        if isinstance(transport, Stream) and transport.socket is not None:
+            transport.channel = transport.socket
         transport.protocol = protocol
         protocol.makeConnection(transport)
         rest, self._received = self._received[header.length :], b""
@@ -146,6 +189,9 @@ class Introduction(Protocol):
             transport.protocol.dataReceived(rest)
 
 
-def _address(end: Source | Destination) -> IPv4Address | IPv6Address:
-    kind = IPv6Address if ":" in end.host else IPv4Address
-    return kind("TCP", end.host, end.port)
+def _rename(transport: Any, client: Source, reached: Destination) -> None:
+    if isinstance(transport, Stream):
+        transport.rename(client, reached)
+    else:
+        peer, host = address_of(client.host, client.port), address_of(reached.host, reached.port)
+        transport.getPeer, transport.getHost = (lambda: peer), (lambda: host)

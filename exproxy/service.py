@@ -18,6 +18,7 @@ from twisted.logger import Logger, globalLogPublisher
 from twisted.python.failure import Failure
 
 from exproxy import listening, transparent
+from exproxy.accepting import Accepting
 from exproxy.access_log import AccessLog
 from exproxy.build import Builder, Built
 from exproxy.checks.record import Check
@@ -141,10 +142,8 @@ class ExproxyService(Service):
     def _listen(self) -> None:
         sockets, self._sockets = self._sockets, []
         for built, listen, sock in sockets:
-            port = self.reactor.adoptStreamPort(sock.fileno(), sock.family, built.entrance(listen))
             real = sock.getsockname()[1]
-            sock.close()
-            self._ports.append(port)
+            self._ports.append(self._port(built, listen, sock))
             built.listening(listen, real)
             self.log.info(
                 "{service} listens on {where}",
@@ -152,8 +151,21 @@ class ExproxyService(Service):
                 where=replace(listen, port=real).text,
             )
 
+    def _port(self, built: Built, listen: Listen, sock: socket.socket) -> IListeningPort:
+        poller, entrance = self._poller, built.entrance(listen)
+        # Whoever speaks TLS has a transport of Twisted's.
+        if poller is not None and listen.tls in ("none", "passthrough") and poller.ready():
+            port = Accepting(poller, sock, entrance, built.service, built.service.tcp)
+            port.startListening()
+            return port
+        adopted: IListeningPort = self.reactor.adoptStreamPort(sock.fileno(), sock.family, entrance)
+        sock.close()
+        return adopted
+
     def _watch(self, built: Built) -> None:
         guard = built.guard()
+        # A resumed session would show the certificate of yesterday.
+        asked = partial(built.service.client_tls, resume=False)
         for pool, target in built.pools:
             owner = built.owners[pool]
             check = owner.check.plugin.check(owner.check.options)
@@ -166,10 +178,10 @@ class ExproxyService(Service):
             if never or (check.tls == "backend" and target.tls_mode in ("none", "starttls")):
                 client_tls = None
             elif check.tls == "starttls":
-                client_tls = partial(built.service.client_tls, options or owner.backend.tls)
+                client_tls = partial(asked, options or owner.backend.tls)
             else:
                 # A pass-through port has no options of ours; what is behind it is asked unverified.
-                client_tls = partial(built.service.client_tls, options or UNVERIFIED)
+                client_tls = partial(asked, options or UNVERIFIED)
             self.monitor.watch(pool, check, owner.health, client_tls, watched, built.locations.get(pool))
             if options is not None and not options.verified:
                 self.log.warn(
@@ -276,6 +288,8 @@ class ExproxyService(Service):
 
     def _catch_signals(self) -> None:
         """Twisted's own handler ignores a second SIGTERM; ours stops at once then."""
+        if self._stopping is not None:
+            return
         for number in (signal.SIGTERM, signal.SIGINT):
             previous = signal.getsignal(number)
             if callable(previous):

@@ -14,7 +14,6 @@ not its socket has no socket to give (``detachable``).
 from __future__ import annotations
 
 import socket
-import struct
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +26,7 @@ from exproxy.detaching import Detached
 from exproxy.endpoints import Endpoints
 from exproxy.model import Destination, Source
 from exproxy.readiness import BROKEN, ERR, OUT, REST
+from exproxy.socket_options import RESET
 
 if TYPE_CHECKING:
     from exproxy.poller import Poller
@@ -40,9 +40,6 @@ SHARE = 1024 * 1024
 # Bytes queued for a slow reader at which the producer is paused, and at which it goes on.
 HIGH = 256 * 1024
 LOW = 64 * 1024
-
-# SO_LINGER on, 0 seconds: close() resets the connection.
-RESET = struct.pack("ii", 1, 0)
 
 
 @implementer(ITCPTransport, IConsumer, IPushProducer)
@@ -74,9 +71,9 @@ class Stream(Endpoints):
     )
 
     def __init__(
-        self, poller: Poller, sock: socket.socket, peer: Source, here: Destination, tuned: bool = False
+        self, poller: Poller, sock: socket.socket, peer: Source, here: Destination | None, tuned: bool = False
     ) -> None:
-        """``sock`` is connected and does not block."""
+        """``sock`` is connected and does not block; ``here``: see Endpoints."""
         self._poller = poller
         self._number = sock.fileno()
         super().__init__(sock, peer, here)
@@ -191,6 +188,10 @@ class Stream(Endpoints):
             self._read(poller)
         except Exception:
             poller.failed(self)
+
+    def look(self) -> None:
+        """There may be something to read of which epoll has told before: it tells again."""
+        self._poller.again(self._number)
 
     def _end(self) -> None:
         self._ended, self._ready = True, False

@@ -14,7 +14,8 @@ from zope.interface import implementer
 
 from exproxy.access_log import AccessLog
 from exproxy.backend import Backend
-from exproxy.connect import connect, shown
+from exproxy.connect import Connecting, Promise, begin, shown, tell
+from exproxy.dialling import Caller
 from exproxy.interfaces import IBackend, IMarker, IPersistence, IService, IWire
 from exproxy.locating import Locations
 from exproxy.model import Listening, TLSOptions
@@ -29,6 +30,7 @@ from exproxy.tls.server import ServerTLS
 from exproxy.wire import Wire, plain
 
 if TYPE_CHECKING:
+    from exproxy.accepting import Accepting
     from exproxy.session import Session
 
 # At most so many lines a minute and reason about clients that were not let in.
@@ -146,11 +148,16 @@ class VirtualService:
         self._persistence.update(strategies or {})
         self._sources: Counter[str] = Counter()
         self._rate = Rate(limits.per_source_rate)
-        self._client_tls: dict[tuple[TLSOptions, str], ClientTLS] = {}
+        self._client_tls: dict[tuple[TLSOptions, str, bool], ClientTLS] = {}
         self._contexts: dict[TLSOptions, Any] = {}
         self._refused: Counter[str] = Counter()
         self._quiet_until = 0.0
         self.when_empty: list[Callable[[], None]] = []
+        # Connections that have not said yet for whom they come (exproxy.proxied).
+        self.introducing = 0
+        # Listening sockets that accept nobody until somebody has left.
+        self._waiting: set[Accepting] = set()
+        self._crowded_until = 0.0
         shared.services[name] = self
 
     # -- IService --------------------------------------------------------------------
@@ -221,6 +228,30 @@ class VirtualService:
             return f"limits.per-source-rate ({self.limits.per_source_rate} a minute) reached"
         return None
 
+    @property
+    def full(self) -> bool:
+        """See Doorkeeper."""
+        return len(self.sessions) + self.introducing >= self.limits.connections
+
+    def wait(self, port: Accepting) -> None:
+        """See Doorkeeper."""
+        self._waiting.add(port)
+        now = self.clock.seconds()
+        if self.full and now >= self._crowded_until:
+            self._crowded_until = now + 60.0
+            self.log.warn(
+                "{service} has limits.connections ({most}) clients: others wait until one leaves",
+                service=self.name,
+                most=self.limits.connections,
+            )
+
+    def left(self) -> None:
+        """Somebody has left: there may be room for another one."""
+        if self._waiting and not self.full:
+            waiting, self._waiting = self._waiting, set()
+            for port in waiting:
+                port.resume()
+
     def opened(self, session: Session) -> None:
         """A session began."""
         self.sessions[session] = None
@@ -233,44 +264,62 @@ class VirtualService:
         self._sources[host] -= 1
         if not self._sources[host]:
             del self._sources[host]
+        if self._waiting:
+            self.left()
         if not self.sessions:
             waiting, self.when_empty = self.when_empty, []
             for each in waiting:
                 each()
 
-    def connect(self, pool: Pool, backend: IBackend, client: IWire) -> Deferred[Wire]:
-        """A Deferred of a wire to that backend for that client, its TLS handshake done where there is TLS."""
+    def connect(self, pool: Pool, backend: IBackend, client: IWire, caller: Caller) -> Connecting:
+        """Connect to that backend for that client: ``caller`` is told of a wire, its TLS handshake done where
+        there is TLS."""
         behind = self.ports[client.local.listening]
         reach = behind.reach(pool)
         way = behind if reach is None else reach
-        options, locations = way.backend_tls, way.locations
+        timeout = self.timeouts.connect if reach is None else reach.connect
+        if way.locations is None:
+            return self._begin(way, timeout, backend, client, caller)
 
         def attempt() -> Deferred[Wire]:
-            return connect(
-                self.reactor,
-                backend.host,
-                backend.port,
-                timeout=self.timeouts.connect if reach is None else reach.connect,
-                tls=self.client_tls(options, backend.server) if options is not None else None,
-                handshake=self.timeouts.tls_handshake,
-                tcp=self._tcp,
-                **shown(backend.client_address, client.peer, client.local),
-            )
+            promise = Promise()
+            promise.begun = self._begin(way, timeout, backend, client, promise)
+            return promise.wire
 
-        if locations is None:
-            return attempt()
         assert isinstance(backend, Backend)
-        return locations.connect(backend, attempt)
+        found = way.locations.connect(backend, attempt)
+        tell(found, caller)
+        return found
 
-    def client_tls(self, options: TLSOptions, server: str) -> ClientTLS:
-        """How to speak TLS to that server; kept, since a context is dear."""
-        found = self._client_tls.get((options, server))
+    def _begin(
+        self, way: Port | Reach, timeout: float, backend: IBackend, client: IWire, caller: Caller
+    ) -> Connecting:
+        options = way.backend_tls
+        # TLS, now or later, is Twisted's transports'.
+        plain = options is None and (isinstance(way, Reach) or way.backend_starttls is None)
+        return begin(
+            self.reactor,
+            caller,
+            backend.host,
+            backend.port,
+            timeout=timeout,
+            tls=self.client_tls(options, backend.server) if options is not None else None,
+            handshake=self.timeouts.tls_handshake,
+            tcp=self._tcp,
+            poller=self.poller if plain else None,
+            **shown(backend.client_address, client.peer, client.local),
+        )
+
+    def client_tls(self, options: TLSOptions, server: str, *, resume: bool = True) -> ClientTLS:
+        """How to speak TLS to that server; kept, since a context is dear. ``resume``: sessions may be."""
+        key = options, server, resume
+        found = self._client_tls.get(key)
         if found is None:
             context = self._contexts.get(options)
             if context is None:
                 context = self._contexts[options] = client_context(options)
             name = self._shared.addresses.get(server, server)
-            found = self._client_tls[options, server] = ClientTLS(options, name, context)
+            found = self._client_tls[key] = ClientTLS(options, name, context, resume=resume)
         return found
 
     def failed(self, pool: Pool, backend: IBackend, code: str, reason: str) -> None:
@@ -279,6 +328,11 @@ class VirtualService:
             "{backend} failed a client: {code}, {reason}", backend=backend.name, code=code, reason=reason
         )
         self._shared.failed(pool, backend, code, reason)
+
+    @property
+    def tcp(self) -> TcpOptions:
+        """The options of its sockets."""
+        return self._tcp
 
     def tune(self, wire: Wire) -> None:
         """Set the service's socket options on a client's wire."""

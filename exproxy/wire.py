@@ -14,7 +14,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
@@ -29,11 +28,14 @@ from zope.interface import implementer
 from exproxy import detaching
 from exproxy.channel import CLOSED
 from exproxy.detaching import Detached
+from exproxy.endpoints import bare
 from exproxy.interfaces import IWire, IWireUser
 from exproxy.model import TLS, Destination, Source
 from exproxy.settings import TcpOptions
 from exproxy.socket_options import set_options
 from exproxy.stream import Stream
+from exproxy.tls.description import describe
+from exproxy.tls.secured import SecuredStream
 
 # Twisted reads 64 KiB at a time by default; larger reads halve the calls of a bulk stream.
 BUFFER_SIZE = 256 * 1024
@@ -43,10 +45,7 @@ _NOWHERE, _NOBODY = Destination("", 0), Source("", 0)
 
 def plain(address: Any) -> tuple[str, int]:
     """Host and port of a Twisted address; v4-mapped IPv6 hosts become IPv4, scopes go."""
-    host = getattr(address, "host", "") or ""
-    if host.startswith("::ffff:") and "." in host:
-        host = host[7:]
-    return host.partition("%")[0], getattr(address, "port", 0) or 0
+    return bare(getattr(address, "host", "") or ""), getattr(address, "port", 0) or 0
 
 
 @implementer(IWire, IProtocol, IHalfCloseableProtocol, IHandshakeListener, IPushProducer)
@@ -64,6 +63,7 @@ class Wire:
         "_ended",
         "_halved",
         "_kept",
+        "_local",
         "_made",
         "_paused",
         "_secure",
@@ -74,7 +74,6 @@ class Wire:
         "full",
         "gone",
         "listener",
-        "local",
         "peer",
         "tls",
         "transport",
@@ -83,7 +82,7 @@ class Wire:
 
     def __init__(self, made: Callable[[Wire], None]) -> None:
         self.peer = _NOBODY
-        self.local = _NOWHERE
+        self._local: Destination | None = _NOWHERE
         self.tls: TLS | None = None
         self.via: Source | None = None
         self.listener = 0
@@ -109,6 +108,14 @@ class Wire:
         return f"<Wire {self.peer.host}:{self.peer.port} {'tls ' if self._secure else ''}{state}>"
 
     # -- IWire -----------------------------------------------------------------------
+
+    @property
+    def local(self) -> Destination:
+        """See IWire."""
+        if self._local is None:
+            here = self.transport.here if self.transport is not None else _NOWHERE
+            self._local = Destination(here.host, here.port, self.listener) if self.listener else here
+        return self._local
 
     def attach(self, user: IWireUser) -> None:
         """See IWire."""
@@ -145,7 +152,11 @@ class Wire:
         self._secure = True
         self.resume()
         if not self.gone:
-            self.transport.startTLS(context)
+            if not isinstance(self.transport, Stream):
+                self.transport.startTLS(context)
+            elif self.transport.socket is not None:
+                SecuredStream(self.transport, context)
+            # Else it has ended just now, and will say so.
         return dropped
 
     def close(self, half: bool = False) -> None:
@@ -217,9 +228,8 @@ class Wire:
         """See makeConnection."""
         transport = self.transport
         if isinstance(transport, Stream):
-            here = transport.here
             self.peer = transport.peer
-            self.local = Destination(here.host, here.port, self.listener) if self.listener else here
+            self._local = None
             self._socket = transport.socket
         else:
             self._meet(transport)
@@ -230,7 +240,7 @@ class Wire:
     def _meet(self, transport: Any) -> None:
         """A transport of Twisted's."""
         self.peer = Source(*plain(transport.getPeer()))
-        self.local = Destination(*plain(transport.getHost()), self.listener)
+        self._local = Destination(*plain(transport.getHost()), self.listener)
         if hasattr(transport, "setTcpNoDelay"):
             transport.setTcpNoDelay(True)
         if hasattr(transport, "bufferSize"):
@@ -353,18 +363,3 @@ def reason_text(reason: Failure) -> str:
     else:
         text = " ".join(str(value).split())
     return text[:200] or type(value).__name__
-
-
-def describe(handle: Any) -> TLS:
-    """The TLS fact of an ``OpenSSL.SSL.Connection``."""
-    name = handle.get_servername()
-    alpn = handle.get_alpn_proto_negotiated()
-    certificate = handle.get_peer_certificate(as_cryptography=True)
-    return TLS(
-        version=handle.get_protocol_version_name(),
-        cipher=handle.get_cipher_name() or "",
-        server_name=name.decode("ascii", "replace").lower() if name else None,
-        alpn=alpn.decode("ascii", "replace") if alpn else None,
-        resumed=bool(handle.session_reused()) if hasattr(handle, "session_reused") else False,
-        certificate=certificate.public_bytes(Encoding.DER) if certificate is not None else None,
-    )

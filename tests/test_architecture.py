@@ -58,6 +58,8 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "detaching",
         "relay",
         "connect",
+        "dialling",
+        "accepting",
         "end",
         "deadlines",
         "dispatch",

@@ -54,8 +54,12 @@ class PureConnectTests(SynchronousTestCase):
             raise OSError(24, "Too many open files")
 
         self.reactor.connectTCP = refuse  # type: ignore[method-assign, assignment]
-        failure = self.failureResultOf(connect(self.reactor, "192.0.2.1", 1, timeout=1), ConnectFailed)
+        waiting = connect(self.reactor, "192.0.2.1", 1, timeout=1)
+        self.assertNoResult(waiting)
+        self.reactor.advance(0)
+        failure = self.failureResultOf(waiting, ConnectFailed)
         self.assertEqual(failure.value.code, "L4CON")
+        self.assertTrue(failure.value.ours)
         self.assertIn("Too many open files", failure.value.reason)
 
 

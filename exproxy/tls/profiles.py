@@ -13,8 +13,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric import ec
 from OpenSSL import SSL
 
-# pyOpenSSL's own door to OpenSSL: see restrict_groups().
-from OpenSSL._util import lib
+from exproxy.tls import binding
 
 GROUPS = b"X25519:P-256:P-384"
 
@@ -75,7 +74,5 @@ def restrict_groups(context: SSL.Context) -> None:
     pyOpenSSL's public methods can name one curve, not a list and not X25519. Where its private
     binding has changed, P-256 alone is what every client of the last fifteen years can do.
     """
-    several = getattr(lib, "SSL_CTX_set1_curves_list", None)
-    pointer = getattr(context, "_context", None)
-    if several is None or pointer is None or several(pointer, GROUPS) != 1:
+    if not binding.restrict_groups(context, GROUPS):
         context.set_tmp_ecdh(ec.SECP256R1())

@@ -7,6 +7,7 @@ are there keep theirs, later ones get the new one.
 # mypy: allow-untyped-calls
 from __future__ import annotations
 
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,8 +18,13 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
 from exproxy.model import ServerTLSOptions
+from exproxy.tls import binding
+from exproxy.tls.channel import TLSChannel
 from exproxy.tls.material import CertificateFiles, Material, Unfit, certificates, material
 from exproxy.tls.profiles import PROFILES
+
+# Seconds for which a client may resume its session (RFC 8446 4.6.1 allows a week).
+RESUMABLE = 2 * 3600
 
 
 def server_context(
@@ -37,6 +43,7 @@ def server_context(
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
     _show(context, shown)
     context.set_session_cache_mode(SSL.SESS_CACHE_SERVER)
+    context.set_timeout(RESUMABLE)
     context.set_session_id(session_id[:32])
     if options.client_authorities is not None:
         _ask_for_certificates(context, options.client_authorities, options.client_required)
@@ -79,12 +86,13 @@ def _ask_for_certificates(context: SSL.Context, authorities: str, required: bool
 
 
 class Shown:
-    """What is shown at one time: the contexts by name, made from one reading of the files."""
+    """What is shown at one time: the contexts by name, made from one reading of the files.
 
-    def __init__(
-        self, files: Sequence[CertificateFiles], alpn: Sequence[bytes], options: ServerTLSOptions
-    ) -> None:
-        self.material = tuple(material(each) for each in files)
+    Each context encrypts tickets with keys of its own, which no other process and no later context has.
+    """
+
+    def __init__(self, shown: Sequence[Material], alpn: Sequence[bytes], options: ServerTLSOptions) -> None:
+        self.material = tuple(shown)
         contexts = [server_context(each, alpn, options) for each in self.material]
         self.default = contexts[0]
         self._by_name: dict[str, SSL.Context] = {}
@@ -112,7 +120,7 @@ class Shown:
 
 @implementer(IOpenSSLServerConnectionCreator)
 class ServerTLS:
-    """Twisted's door to the contexts: connections begin with the first certificate, SNI changes it."""
+    """The door to the contexts: connections begin with the first certificate, SNI changes it."""
 
     def __init__(
         self,
@@ -129,7 +137,10 @@ class ServerTLS:
         )
         self._alpn = tuple(alpn)
         self._options = options
-        self._shown = Shown(self.files, self._alpn, options)
+        self._shown = self._read()
+
+    def _read(self) -> Shown:
+        return Shown([material(each) for each in self.files], self._alpn, self._options)
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -159,9 +170,20 @@ class ServerTLS:
         Raises Unfit where one of them cannot be used: then nothing has changed.
         """
         before = self._shown
-        self._shown = Shown(self.files, self._alpn, self._options)
+        self._shown = self._read()
         return before.fingerprints != self._shown.fingerprints
+
+    def rotate(self) -> None:
+        """Encrypt tickets with new keys from now on; those that were given out are worth nothing any more.
+
+        Whoever finds the old ones can read no TLS 1.2 connection that was resumed with such a ticket.
+        """
+        self._shown = Shown(self._shown.material, self._alpn, self._options)
 
     def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """See IOpenSSLServerConnectionCreator."""
         return SSL.Connection(self._shown.default, None)
+
+    def channel(self, sock: socket.socket) -> TLSChannel:
+        """TLS on an accepted, non-blocking socket; its handshake has still to be carried out."""
+        return binding.channel(SSL.Connection(self._shown.default, sock), begins=False)

@@ -1,4 +1,7 @@
-"""Watches the files of certificates: a new one is shown from the next connection on, a bad one never."""
+"""Watches the files of certificates: a new one is shown from the next connection on, a bad one never.
+
+The keys of session tickets are changed with them, and once a day.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,8 @@ from twisted.logger import Logger
 from exproxy.tls.material import Unfit, days_left
 from exproxy.tls.server import ServerTLS
 
-# Seconds between two looks at the files, and between two warnings of a certificate's end.
+# Seconds between two looks at the files, and between two warnings of a certificate's end, when the keys of
+# tickets are changed too.
 INTERVAL = 5.0
 DAY = 86400.0
 # Days before its end from which on a certificate is warned of.
@@ -71,6 +75,14 @@ class Watch:
         self.look()
         if self._clock.seconds() - self._warned >= DAY:
             self._warn()
+            self._rotate()
+
+    def _rotate(self) -> None:
+        for service, tls in self._watched:
+            try:
+                tls.rotate()
+            except Unfit as error:
+                self.log.error("{service} keeps its tickets' keys: {error}", service=service, error=error)
 
     def _reload(self, service: str, tls: ServerTLS) -> None:
         try:

@@ -147,9 +147,9 @@ async def pair(test: Any, tls: bool) -> tuple[Wire, Far]:
     return wire, far
 
 
-async def stream_pair(test: Any) -> tuple[Wire, Far]:
+async def stream_pair(test: Any, tls: bool = False) -> tuple[Wire, Far]:
     """The same, the wire being on a stream in a poller of its own."""
-    far = Far()
+    far = Far(server_tls() if tls else None)
     factory = Factory.forProtocol(lambda: far)
     factory.noisy = False
     port = reactor.listenTCP(0, factory, interface="127.0.0.1")
@@ -160,6 +160,11 @@ async def stream_pair(test: Any) -> tuple[Wire, Far]:
     wire = Wire(lambda wire: None)
     here, there = sock.getsockname(), sock.getpeername()
     Stream(poller, sock, Source(*there), Destination(*here)).begin(wire)
+    if tls:
+        heard = Recorder()
+        wire.attach(heard)
+        wire.start_tls(client_tls())
+        await heard.until(lambda: heard.words() == ["secured"])
     await far.ready
     await port.stopListening()
 

@@ -112,7 +112,7 @@ class RelayedTests(TestCase):
         far = await World.client(Clients(port_of(service, "any")))
         await far.until(lambda: far.data == b"hello")
         poller = service._poller
-        self.assertTrue(poller is None or len(poller) == 2)
+        self.assertTrue(poller is None or len(poller) == 3)
         await service.stopService()
         await far.until(lambda: far.gone)
         self.assertNotIn(poller, reactor.getReaders())

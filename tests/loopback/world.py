@@ -8,7 +8,8 @@ from typing import Any
 from twisted.internet import defer, reactor, task
 from twisted.internet.protocol import Factory
 
-from exproxy import actions, events
+from exproxy import actions, events, listening
+from exproxy.accepting import Accepting
 from exproxy.access_log import AccessLog
 from exproxy.backend import Backend
 from exproxy.model import Facts, Key, Named, Source, TLSOptions
@@ -117,6 +118,7 @@ class World:
             lambda pool, backend, code, reason: self.failed.append((backend.server, code, reason)),
             poller=poller(reactor, self.sweep),
         )
+        self.poller = shared.poller
         tls = TLSOptions(str(ca_file())) if any(server.tls for server in self.servers) else None
         if client_tls:
             service["server_tls"] = server_tls()
@@ -127,11 +129,22 @@ class World:
             for server in self.servers
         ]
         self.pool = Pool("test", backends, RoundRobin(), strategy, MemoryStore(reactor), reactor)
-        self.port = reactor.listenTCP(0, SessionFactory(self.service, conversation), interface="127.0.0.1")
+        self.port = self.listen(SessionFactory(self.service, conversation), twisted=client_tls)
         self.number = self.port.getHost().port
         self.service.ports[self.number] = Port("implicit" if client_tls else "none", self.pool, tls)
         self.clients: list[Far] = []
         test.addCleanup(lambda: defer.Deferred.fromCoroutine(self.close(test)))
+
+    def listen(self, factory: Any, twisted: bool = False) -> Any:
+        """A listening port for it, in the poller where there is one and TLS is not spoken."""
+        if self.poller is None or twisted:
+            return reactor.listenTCP(0, factory, interface="127.0.0.1")
+        sock = listening.bind("127.0.0.1", 0)
+        listening.listen(sock)
+        assert self.poller.ready()
+        port = Accepting(self.poller, sock, factory, self.service, self.service.tcp)
+        port.startListening()
+        return port
 
     async def client(self) -> Far:
         """A client's connection."""
@@ -173,6 +186,9 @@ class World:
         await task.deferLater(reactor, 0, lambda: None)
         test.assertEqual([(b.links, b.load) for b in self.pool.backends], [(0, 0)] * len(self.servers))
         test.assertEqual(len(self.sweep), 0)
+        if self.poller is not None:
+            test.assertEqual((len(self.poller), len(self.poller.alarms)), (0, 0))
+            self.poller.close()
 
 
 class ServerFirst:

@@ -18,7 +18,6 @@ from exproxy.relay.copying import CopyingRelay
 from exproxy.relay.joined import LOST
 from exproxy.relay.lending import StreamLoan
 from exproxy.relay.sockets import SocketRelay
-from exproxy.stream import Stream
 from tests.loopback.pairs import Recorder, pair, stream_pair
 
 
@@ -58,9 +57,12 @@ class Contract:
     client_tls = False
     backend_tls = False
 
+    # How the wires come about, whether they speak TLS or not.
+    pair = staticmethod(pair)
+
     async def ends(self) -> tuple[Any, Any, Any, Any]:
-        client, client_far = await pair(self, self.client_tls)
-        backend, backend_far = await pair(self, self.backend_tls)
+        client, client_far = await self.pair(self, self.client_tls)
+        backend, backend_far = await self.pair(self, self.backend_tls)
         return client, backend, client_far, backend_far
 
     def join(self, client: Any, backend: Any, idle: float = 60.0, **more: Any) -> tuple[Any, User]:
@@ -326,7 +328,7 @@ class Contract:
         backend_far.transport.pauseProducing()
         self.assertIs(
             type(lend(client, backend, len(body), heir, counts.append)),
-            StreamLoan if isinstance(client.transport, Stream) else BoundedRelay,
+            StreamLoan if isinstance(self, PlainStreamsTests) else BoundedRelay,
         )
         client_far.transport.write(body + b"rest")
         await heir.until(lambda: "filled" in heir.words())
@@ -393,18 +395,6 @@ class FastTests(Contract, TestCase):
         skip = "this system has no epoll"
 
 
-class StreamTests(Contract, TestCase):
-    """TCP to TCP over streams, each in its poller; what is lent passes from socket to socket."""
-
-    if not hasattr(select, "epoll"):
-        skip = "this system has no epoll"
-
-    async def ends(self) -> tuple[Any, Any, Any, Any]:
-        client, client_far = await stream_pair(self)
-        backend, backend_far = await stream_pair(self)
-        return client, backend, client_far, backend_far
-
-
 class ClientTlsTests(Contract, TestCase):
     """TLS to TCP."""
 
@@ -421,3 +411,27 @@ class BothTlsTests(Contract, TestCase):
     """TLS to TLS."""
 
     client_tls = backend_tls = True
+
+
+class Streams:
+    """Both wires are on streams of ours."""
+
+    pair = staticmethod(stream_pair)
+    if not hasattr(select, "epoll"):
+        skip = "this system has no epoll"
+
+
+class PlainStreamsTests(Streams, Contract, TestCase):
+    """TCP to TCP, copied from stream to stream; what is lent passes from socket to socket."""
+
+
+class ClientTlsStreamsTests(Streams, ClientTlsTests):
+    """TLS to TCP, over streams."""
+
+
+class BackendTlsStreamsTests(Streams, BackendTlsTests):
+    """TCP to TLS, over streams."""
+
+
+class BothTlsStreamsTests(Streams, BothTlsTests):
+    """TLS to TLS, over streams."""

@@ -9,7 +9,7 @@ from zope.interface.verify import verifyObject
 
 from exproxy.model import ServerTLSOptions
 from exproxy.tls.material import CertificateFiles, Unfit, material
-from exproxy.tls.server import ServerTLS
+from exproxy.tls.server import RESUMABLE, ServerTLS
 from tests.certificates import nameless_pem, pem, rsa_pem
 from tests.tls.handshakes import plain_client, server, shake, shown
 
@@ -138,6 +138,29 @@ class ServerSettingsTests(SynchronousTestCase):
                 accepted = shake(again, serving)
                 self.assertEqual(master_key(again, version), master_key(accepted, version))
                 self.assertTrue(resumed(again), (version, name))
+
+    def test_tickets_of_before(self) -> None:
+        """Once the keys of tickets are changed a client that comes again is met like a new one; the
+        certificate stays."""
+        serving = server(("a.test",), ("b.test",))
+        for name in ("a.test", "b.test"):
+            first = plain_client(name)
+            shake(first, serving)
+            session = first.get_session()
+            assert session is not None
+            for rotated in (False, True):
+                if rotated:
+                    serving.rotate()
+                again = SSL.Connection(first.get_context(), None)
+                again.set_tlsext_host_name(name.encode())
+                again.set_session(session)
+                shake(again, serving)
+                self.assertEqual(resumed(again), not rotated)
+                self.assertEqual(shown(again), name)
+
+    def test_the_life_of_a_ticket(self) -> None:
+        """Tickets say for how long they are good."""
+        self.assertEqual(server(("a.test",)).context_for("a.test").get_timeout(), RESUMABLE)
 
     def test_renegotiation_is_refused(self) -> None:
         """A client of TLS 1.2 cannot make the server shake hands again and again."""

@@ -8,12 +8,14 @@ import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from OpenSSL import SSL
 from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
+from exproxy.tls.material import Unfit
 from exproxy.tls.server import ServerTLS
 from exproxy.tls.watching import DAY, INTERVAL, Watch
 from tests.certificates import pem
@@ -61,6 +63,21 @@ class WatchTests(SynchronousTestCase):
         self.assertIn("b.test", self.events[-1]["names"])
         self.watch.stop()
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_keys_of_tickets(self) -> None:
+        """They are changed once a day; where that cannot be done the log says so, and the old ones stay."""
+        self.watch.start()
+        before = self.tls.context_for("a.test")
+        self.clock.pump([INTERVAL] * int(DAY / INTERVAL - 1))
+        self.assertIs(self.tls.context_for("a.test"), before)
+        self.clock.advance(INTERVAL)
+        after = self.tls.context_for("a.test")
+        self.assertIsNot(after, before)
+        with mock.patch.object(self.tls, "rotate", side_effect=Unfit("gone")):
+            self.clock.pump([INTERVAL] * int(DAY / INTERVAL))
+        self.assertIs(self.tls.context_for("a.test"), after)
+        self.assertEqual(self.levels()[-1], "error")
+        self.watch.stop()
 
     def test_connections_live_on(self) -> None:
         """A connection that is there goes on with its old certificate, and still carries bytes."""
