@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, cast
 
@@ -34,7 +35,13 @@ def _write(number: int, data: bytes) -> None:
 def timestamp(seconds: float) -> str:
     """RFC 3339, UTC, with milliseconds."""
     whole = int(seconds)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{int((seconds - whole) * 1000):03d}Z"
+    return f"{_to_the_second(whole)}.{int((seconds - whole) * 1000):03d}Z"
+
+
+# The second that it is now is asked for again and again.
+@lru_cache(maxsize=2)
+def _to_the_second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
 class AccessLog:
@@ -53,6 +60,11 @@ class AccessLog:
         self._failing = False
         self._lines: list[str] = []
         self._call: IDelayedCall | None = None
+
+    @property
+    def wanted(self) -> bool:
+        """Whether records go anywhere; else nobody need make them."""
+        return self._destination is not None
 
     def open(self, inherited: int = -1) -> None:
         """Open the file now, so that a missing folder is an error at start (OSError) and not later.

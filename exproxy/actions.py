@@ -8,13 +8,14 @@ bytes that it could do nothing with.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeAlias
 
 from exproxy.model import BOTH, Facts, Link, Side, TLSOptions
+from exproxy.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Pick:
     """Choose a backend for these facts and connect to it: Connected or Unavailable follows.
 
@@ -26,14 +27,14 @@ class Pick:
     target: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ToClient:
     """Send to the client."""
 
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ToBackend:
     """Send to a backend: over ``link``, else over the link that was connected last."""
 
@@ -41,7 +42,7 @@ class ToBackend:
     link: Link | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class StartTLS:
     """Begin TLS on that side: Secured or Lost follows.
 
@@ -55,7 +56,7 @@ class StartTLS:
     options: TLSOptions | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Relay:
     """Join client and current link; bytes of ``sides`` move unseen.
 
@@ -70,28 +71,28 @@ class Relay:
     idle: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class StopRelay:
     """Let the conversation see that side's bytes again; Relayed follows with the count."""
 
     side: Side
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Hold:
     """Keep that side's bytes back (as during a Pick) until Release: pipelining without a queue."""
 
     side: Side
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Release:
     """Deliver what Hold kept, and go on reading."""
 
     side: Side
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Idle:
     """That link carries no request now (its answer is complete). The next Pick that meets it, or
     the next ToBackend after it, makes it busy again: the load that schedulings see."""
@@ -99,7 +100,7 @@ class Idle:
     link: Link
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Pin:
     """From now on every Pick of this client resolves to ``link``, or to Unavailable; when either
     end goes the other goes too (connection-bound authentication)."""
@@ -107,7 +108,7 @@ class Pin:
     link: Link
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Retry:
     """The link just connected is of no use (a negative greeting, say): close it, count it as a
     failed connect, choose again among the others. Connected or Unavailable follows.
@@ -120,7 +121,7 @@ class Retry:
     blame: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Learn:
     """Something was seen after the choice (AssociationGroup, TLSSessionId, ServerCookie, User …):
     the persistence strategy, where it provides ILearner, binds keys to the present server."""
@@ -128,7 +129,7 @@ class Learn:
     observation: object
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class SetDeadline:
     """Deadline(name) comes in ``seconds``, unless it is set again; None takes it back."""
 
@@ -136,7 +137,7 @@ class SetDeadline:
     seconds: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Record:
     """Fields for the connection's access-log record; ``close`` writes it and begins another
     (HTTP: one record a request)."""
@@ -145,7 +146,7 @@ class Record:
     close: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Count:
     """So many more of that name in the service's counts (``logins_done``); names are snake_case."""
 
@@ -153,7 +154,7 @@ class Count:
     times: int = 1
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Close:
     """Close one side after what was written to it; ``half`` ends only our sending. ``link`` picks
     one of several backend links, else the current one."""
@@ -163,7 +164,7 @@ class Close:
     link: Link | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Hangup:
     """Close everything, after what was written. ``reason`` goes into the access log.
 
@@ -175,21 +176,21 @@ class Hangup:
     abort: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Pass:
     """A check's good end. ``learnt`` goes to whoever asked for the check (a port, a certificate)."""
 
     learnt: object = None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Drain:
     """A check's third end: the server asks to be given nobody new."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Fail:
     """A check's bad end: HAProxy's code (L7STS …), the phase ("greeting"), and what was seen."""
 

@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 
 from exproxy.backend import Backend, Lease
 from exproxy.errors import NoBackend, StoreSilent
-from exproxy.model import AnyOf, Choice, Claim, Facts, Key, Known, Link, Named, Persistence
+from exproxy.model import AnyOf, Choice, Claim, Facts, Key, Known, Link, Named, Persistence, Together
 from exproxy.waiting import Full
 
 if TYPE_CHECKING:
@@ -304,6 +304,27 @@ def keys_in(candidate: Known) -> tuple[Key, ...]:
     if isinstance(candidate, AnyOf):
         return candidate.keys
     return (candidate,) if isinstance(candidate, Key) else ()
+
+
+def again(pool: Pool, facts: Facts, link: Link) -> bool:
+    """Whether Picking would come to ``link`` without asking or counting anybody: its server is the first that
+    the client is known on, outright (a cookie of ours names it), or where its connection went first.
+
+    False only means that it is not as easy as that. The calls are few on purpose: this is asked for
+    each request of a kept connection.
+    """
+    stay = pool.served(facts) if pool.once else None
+    if stay is None:
+        persistence = pool.persistence
+        said = persistence.candidates(facts)
+        if not said or type(said[0]) is not Named or Together in facts or persistence.remember(facts):
+            return False
+        stay = pool.find(said[0].server)
+    if stay is None or stay.server != link.server or not stay.usable_for_known():
+        return False
+    if link.port != stay.port and not stay.meets(link.port):
+        return False
+    return pool.group is None or pool.may_stay(stay, ())
 
 
 def preferred(known: Mapping[str, Key], led: str | None) -> str:

@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+_NEVER = float("inf")
+
 
 class Deadlines:
     """``come(name)`` is called for each deadline when its time has come."""
@@ -21,7 +23,8 @@ class Deadlines:
         self._come = come
         self._due: dict[str, float] = {}
         self._call: IDelayedCall | None = None
-        self._next = 0.0
+        # When the timer fires; never, while there is none.
+        self._next = _NEVER
 
     def set(self, name: str, seconds: float | None) -> None:
         """``seconds`` from now; None takes it back."""
@@ -29,10 +32,9 @@ class Deadlines:
             self._due.pop(name, None)
             return
         due = self._due[name] = self._clock.seconds() + seconds
-        if self._call is None:
-            self._arm(due)
-        elif due < self._next:
-            self._call.cancel()
+        if due < self._next:
+            if self._call is not None:
+                self._call.cancel()
             self._arm(due)
 
     def clear(self) -> None:
@@ -40,14 +42,14 @@ class Deadlines:
         self._due.clear()
         if self._call is not None:
             self._call.cancel()
-            self._call = None
+            self._call, self._next = None, _NEVER
 
     def _arm(self, due: float) -> None:
         self._next = due
         self._call = self._clock.callLater(max(0.0, due - self._clock.seconds()), self._look)
 
     def _look(self) -> None:
-        self._call = None
+        self._call, self._next = None, _NEVER
         now = self._clock.seconds()
         for name in [name for name, due in self._due.items() if due <= now]:
             if self._due.pop(name, None) is not None:
@@ -56,8 +58,7 @@ class Deadlines:
             return
         # One that was set just now may have armed the timer for itself alone.
         first = min(self._due.values())
-        if self._call is not None and first < self._next:
-            self._call.cancel()
-            self._call = None
-        if self._call is None:
+        if first < self._next:
+            if self._call is not None:
+                self._call.cancel()
             self._arm(first)

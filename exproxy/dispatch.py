@@ -13,6 +13,7 @@ from exproxy.connect import Connecting
 from exproxy.errors import ConnectFailed, NoBackend
 from exproxy.interfaces import IWire
 from exproxy.model import Choice, Facts, Link
+from exproxy.pool import Pool
 from exproxy.waiting import Full
 from exproxy.wire import Wire
 
@@ -72,6 +73,12 @@ class Dispatch:
             choice.addCallbacks(self._chosen, self._none).addErrback(self._mistaken)
         else:
             self._chosen(choice)
+
+    def renew(self, pool: Pool, facts: Facts) -> None:
+        """It stands for another Pick of the same target now, which has led to a link at the first try."""
+        self.pool, self.facts = pool, facts
+        self.tries, self.pardoned = 1, 0
+        self.avoiding.clear()
 
     def cancel(self) -> None:
         """Give up whatever is under way, and the lease with it; idempotent."""

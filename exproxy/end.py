@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from exproxy.events import Connected
 from exproxy.interfaces import ILease, IWire
 from exproxy.model import CLIENT, Link, Side
 
@@ -17,6 +18,7 @@ class End:
 
     __slots__ = (
         "_idle",
+        "again",
         "closing",
         "ended",
         "gone",
@@ -26,6 +28,7 @@ class End:
         "limit",
         "link",
         "lost",
+        "occupied",
         "received",
         "sent",
         "side",
@@ -52,6 +55,10 @@ class End:
         self.closing = False
         self.received = 0
         self.sent = 0
+        # What is told when a Pick leads here once more.
+        self.again: Connected | None = None
+        # A request is on its way.
+        self.occupied = False
         self._idle: Callable[[], None] | None = None
 
     def __repr__(self) -> str:
@@ -91,11 +98,13 @@ class End:
 
     def busy(self) -> None:
         """A request is on its way over this link."""
-        if self._idle is None and self.lease is not None:
+        if not self.occupied and self.lease is not None:
+            self.occupied = True
             self._idle = self.lease.busy()
 
     def idle(self) -> None:
         """No request is; idempotent."""
+        self.occupied = False
         done, self._idle = self._idle, None
         if done is not None:
             done()

@@ -6,13 +6,13 @@ a conversation that keeps one link may ignore it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from exproxy.model import TLS, Facts, Link, Persistence, Side
+from exproxy.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Began:
     """The client is there, and its TLS handshake done where the listener ends TLS.
 
@@ -23,7 +23,7 @@ class Began:
     facts: Facts
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Data:
     """Bytes arrived; how they are cut into events means nothing."""
 
@@ -32,7 +32,7 @@ class Data:
     link: Link | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Secured:
     """The handshake that StartTLS asked for is done; what came in plain text is gone."""
 
@@ -41,7 +41,7 @@ class Secured:
     link: Link | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Eof:
     """That side will send no more, and may still read (a TCP half-close)."""
 
@@ -49,7 +49,7 @@ class Eof:
     link: Link | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Lost:
     """That side is gone altogether.
 
@@ -62,7 +62,7 @@ class Lost:
     link: Link | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Connected:
     """A Pick led to a link: a new one, or (``reused``) one that this session has already."""
 
@@ -71,7 +71,7 @@ class Connected:
     persistence: Persistence = Persistence.NONE
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Unavailable:
     """A Pick led nowhere; ``reason`` is for the log, never for the client.
 
@@ -82,7 +82,7 @@ class Unavailable:
     full: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Relayed:
     """A bounded Relay has moved its ``count`` bytes from ``side``; the conversation sees bytes again."""
 
@@ -90,14 +90,14 @@ class Relayed:
     count: int
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Deadline:
     """The deadline of that name has come."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Draining:
     """The service or the server is being emptied: say so in the protocol's words when there is a
     good moment, at the latest ``until`` seconds from now."""

@@ -186,6 +186,9 @@ class IService(Interface):
         "fits wins; empty for protocols that do not say `routed = True` of themselves"
     )
     answer = Attribute("exproxy.routes.Answer or None: what exproxy says itself where no route fits")
+    records = Attribute(
+        "bool: whether there is an access log; where there is none, a Record's fields need not be gathered"
+    )
     hsts = Attribute("bytes or None: the Strict-Transport-Security of answers over TLS (RFC 6797)")
 
     def marker(target: str | None = None) -> IMarker | None:

@@ -7,10 +7,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from exproxy import actions, events
+from exproxy.choosing import again
 from exproxy.dispatch import Dispatch
 from exproxy.end import End
 from exproxy.interfaces import IBackend
-from exproxy.model import BACKEND, Choice, Link
+from exproxy.model import BACKEND, Choice, Link, Persistence
 from exproxy.wire import Wire
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Links:
         self._dispatch: Dispatch | None = None
         self._last: Dispatch | None = None
         self._backend: IBackend | None = None
+        self._port = session.client.wire.local.listening
         self.current: End | None = None
         self.pinned: Link | None = None
         # Links that were closed and are not gone yet, by the name of their deadline.
@@ -62,6 +64,10 @@ class Links:
         if self._dispatch is not None:
             raise RuntimeError("Pick while another one is unresolved")
         session = self._session
+        if session.record.kept:
+            session.record.picking()
+        if self._again(action):
+            return
         session.client.holds.add("pick")
         self._dispatch = self._last = Dispatch(
             self._service,
@@ -72,8 +78,32 @@ class Links:
             self._reused,
             self._unavailable,
         )
-        session.record.picking()
         self._attempt()
+
+    def _again(self, action: actions.Pick) -> bool:
+        """Resolve a Pick over the current link, where that is where it leads: most requests of a
+        connection follow the one before, and need no Dispatch."""
+        end, last = self.current, self._last
+        if end is None or last is None or self.pinned is not None or last.target != action.target:
+            return False
+        link, lease = end.link, end.lease
+        if end.closing or link is None or lease is None:
+            return False
+        pool = self._service.pool(action.target, self._port)
+        backend = pool.find(link.server)
+        if backend is None or backend is not lease.backend or not again(pool, action.facts, link):
+            return False
+        last.renew(pool, action.facts)
+        self._backend = backend
+        if not end.occupied:
+            end.busy()
+        session = self._session
+        if session.record.kept:
+            session.record.connected(Choice(backend, None, Persistence.HIT, link))
+        if end.again is None:
+            end.again = events.Connected(link, True, Persistence.HIT)
+        session.tell(end.again)
+        return True
 
     def retry(self, action: actions.Retry) -> None:
         """Drop the current link and choose again with the facts of the last Pick."""

@@ -10,6 +10,8 @@ import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
+from exproxy.values import value
+
 if TYPE_CHECKING:
     from exproxy.interfaces import IBackend, ILease
 
@@ -129,7 +131,7 @@ class ServerCookie:
     value: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Served:
     """A fact: the server that had this client connection's latest request of the same target."""
 
@@ -160,8 +162,10 @@ class Facts:
 
     def plus(self, *values: object) -> Facts:
         """These facts and ``values`` too."""
-        more = Facts(*values)
-        more._known = {**self._known, **more._known}
+        more: Facts = object.__new__(Facts)
+        known = more._known = self._known.copy()
+        for each in values:
+            known[type(each)] = each
         return more
 
     def __eq__(self, other: object) -> bool:
@@ -184,7 +188,7 @@ class Link:
     port: int
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Named:
     """A persistence candidate that names its server outright (a cookie of ours, say)."""
 
@@ -250,7 +254,7 @@ class Persistence(enum.Enum):
     MOVED = "moved"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Choice:
     """The outcome of a pick: a backend, how it was found, and the lease that counts the link to come;
     no lease where ``reused`` names a link that the session has already."""

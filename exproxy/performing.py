@@ -36,7 +36,8 @@ def to_backend(session: Session, action: actions.ToBackend) -> None:
     """Send over a link; what is for a link that is gone is dropped, Lost has been told or is queued."""
     end = session.links.find(action.link)
     if end is not None:
-        end.busy()
+        if not end.occupied:
+            end.busy()
         end.sent += len(action.data)
         end.wire.write(action.data)
 

@@ -88,7 +88,8 @@ class Pool:
         self._by_server = {each.server: each for each in self.backends}
         self._clock = clock
         self._on_down = on_down
-        self._once = recheck == "first"
+        # Whether the later requests of a connection go where its first one went.
+        self.once = recheck == "first"
         self._companions = companions
         self._waiting: Queue[Choice] = Queue(clock)
         self._ration = Ration()
@@ -132,7 +133,7 @@ class Pool:
 
     def served(self, facts: Facts) -> Backend | None:
         """Where the earlier requests of this connection went, if that is to be gone by."""
-        before = facts.get(Served) if self._once and Together not in facts else None
+        before = facts.get(Served) if self.once and Together not in facts else None
         return self.find(before.server) if before is not None else None
 
     def pick(

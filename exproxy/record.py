@@ -27,10 +27,12 @@ class AccessRecord:
         "_bytes_in",
         "_bytes_out",
         "_fields",
+        "_opening",
         "_picked",
         "_service",
         "_via",
         "_written",
+        "kept",
         "peer",
         "reason",
         "secured",
@@ -39,8 +41,12 @@ class AccessRecord:
     def __init__(self, service: VirtualService, peer: Source, via: Source | None = None) -> None:
         """``via``: the trusted proxy that told of ``peer``."""
         self._service = service
+        # Where there is no log nothing is gathered.
+        self.kept = service.access_log.wanted
         self.peer = peer
         self._via = via
+        # What each line begins with, once there has been one.
+        self._opening: dict[str, object] = {}
         self.secured = False
         self.reason: str | None = None
         self._begun = service.clock.seconds()
@@ -58,12 +64,16 @@ class AccessRecord:
 
     def picking(self) -> None:
         """A choice begins; after an earlier record (HTTP) the present one's time begins here too."""
+        if not self.kept:
+            return
         self._picked = self._service.clock.seconds()
         if self._written and not self._fields:
             self._begun = self._picked
 
     def connected(self, choice: Choice) -> None:
         """It led to a server."""
+        if not self.kept:
+            return
         self._fields["server"] = choice.backend.server
         self._fields["persistence"] = choice.persistence.value
         self._fields["connect_ms"] = milliseconds(self._service.clock.seconds() - self._picked)
@@ -86,23 +96,23 @@ class AccessRecord:
 
     def merge(self, fields: Mapping[str, object]) -> None:
         """Fields from the conversation."""
-        self._fields.update(fields)
+        if self.kept:
+            self._fields.update(fields)
 
     def write(self, received: int, sent: int, *, final: bool = False) -> None:
         """One line; counts are the connection's totals. A final one is left out where every request
         has had its own and nothing came after."""
+        if not self.kept:
+            self.reason = None
+            return
         now = self._service.clock.seconds()
         if final and self._written and not self._fields:
             return
-        record: dict[str, Any] = {
-            "service": self._service.name,
-            "client": f"{self.peer.host}:{self.peer.port}",
-            **({"via": f"{self._via.host}:{self._via.port}"} if self._via is not None else {}),
-            "server": None,
-            **self._fields,
-        }
-        record.setdefault("bytes_in", received - self._bytes_in)
-        record.setdefault("bytes_out", sent - self._bytes_out)
+        record: dict[str, Any] = {**(self._opening or self._open()), **self._fields}
+        if "bytes_in" not in record:
+            record["bytes_in"] = received - self._bytes_in
+        if "bytes_out" not in record:
+            record["bytes_out"] = sent - self._bytes_out
         record["total_ms"] = milliseconds(now - self._begun)
         record["reason"] = self.reason if final or self.reason else "done"
         self._service.access_log.write(record)
@@ -113,3 +123,12 @@ class AccessRecord:
         self._begun = self._picked = now
         self._fields = {}
         self.reason = None
+
+    def _open(self) -> dict[str, object]:
+        opening = self._opening
+        opening["service"] = self._service.name
+        opening["client"] = f"{self.peer.host}:{self.peer.port}"
+        if self._via is not None:
+            opening["via"] = f"{self._via.host}:{self._via.port}"
+        opening["server"] = None
+        return opening

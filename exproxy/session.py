@@ -319,17 +319,20 @@ class Session:
 
     def tell(self, event: events.Event | End) -> None:
         """Let the conversation hear an event, in its turn, and do what it says."""
-        self._queue.append(event)
+        queue = self._queue
         if self._telling:
+            queue.append(event)
             return
         self._telling = True
         try:
-            while self._queue:
-                item = self._queue.popleft()
-                heard = self._held_event(item) if isinstance(item, End) else item
+            while True:
+                heard = self._held_event(event) if isinstance(event, End) else event
                 if heard is not None:
                     for action in self._conversation.handle(heard):
                         PERFORM[type(action)](self, action)
+                if not queue:
+                    break
+                event = queue.popleft()
         except Exception:
             self.service.log.failure("{session} failed", session=self)
             self.cut("internal error")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 from contextlib import suppress
 from functools import lru_cache
 
@@ -11,6 +12,8 @@ from exproxy.settings import TcpOptions
 # Linux refuses anything longer: seconds, and milliseconds.
 LONGEST_KEEPALIVE = 32767
 LONGEST_TIMEOUT = 2**31 - 1
+# SO_LINGER on, 0 seconds: close() resets the connection.
+RESET = struct.pack("ii", 1, 0)
 
 
 def set_options(sock: socket.socket, options: TcpOptions) -> None:

@@ -14,7 +14,6 @@ not its socket has no socket to give (``detachable``).
 from __future__ import annotations
 
 import socket
-import struct
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -27,9 +26,11 @@ from exproxy.detaching import Detached
 from exproxy.endpoints import Endpoints
 from exproxy.model import Destination, Source
 from exproxy.readiness import BROKEN, ERR, OUT, REST
+from exproxy.socket_options import RESET
 
 if TYPE_CHECKING:
     from exproxy.poller import Poller
+    from exproxy.relay.lending import StreamLoan
 
 # Bytes read at a time: a first read, and those after one that was full.
 READ = 64 * 1024
@@ -40,15 +41,12 @@ SHARE = 1024 * 1024
 HIGH = 256 * 1024
 LOW = 64 * 1024
 
-# SO_LINGER on, 0 seconds: close() resets the connection.
-RESET = struct.pack("ii", 1, 0)
-
 
 @implementer(ITCPTransport, IConsumer, IPushProducer)
 class Stream(Endpoints):
     """See the module. ``peer`` and ``here`` are the addresses at both ends; ``tuned``: the socket has all
     its options already; ``thorough``: see Channel. ``protocol`` may be replaced (by TLS, or whoever takes the
-    connection over)."""
+    connection over). ``lent``: who moves what is read while it has the socket on loan, for so many bytes."""
 
     __slots__ = (
         "_broken",
@@ -66,6 +64,7 @@ class Stream(Endpoints):
         "_waits",
         "channel",
         "disconnecting",
+        "lent",
         "protocol",
         "thorough",
         "tuned",
@@ -82,6 +81,7 @@ class Stream(Endpoints):
         self.tuned = tuned
         self.protocol: Any = None
         self.disconnecting = False
+        self.lent: StreamLoan | None = None
         self.thorough = False
         self._paused = False
         # Epoll has reported something to read that was not read to its end.
@@ -137,6 +137,9 @@ class Stream(Endpoints):
         self._lose(LOST)
 
     def _read(self, poller: Poller) -> None:
+        if self.lent is not None:
+            self._lend(poller, self.lent)
+            return
         receive, buffer, size, left = self.channel.recv_into, poller.buffer, READ, SHARE
         while True:
             try:
@@ -155,16 +158,27 @@ class Stream(Endpoints):
             self.protocol.dataReceived(bytes(buffer[:count]))
             left -= count
             poller.share -= count
-            if not more or self._paused or self.disconnecting or self.socket is None:
+            if not more or not self.reading:
                 return
             if left <= 0:
                 poller.later(self._go_on)
                 return
             receive, size = self.channel.recv_into, MORE
 
+    def _lend(self, poller: Poller, loan: StreamLoan) -> None:
+        self._ready = True
+        try:
+            ended = loan.move(poller)
+        except BlockingIOError:
+            self._ready = False
+        except OSError as error:
+            self._lose(reason_of(error))
+        else:
+            self._end() if ended else poller.later(self._go_on)
+
     def _go_on(self) -> None:
         """Read what epoll has reported and nobody has read, when others have had their turn."""
-        if not self._ready or self._paused or self._ended or self.disconnecting or self.socket is None:
+        if not self._ready or self._ended or not self.reading:
             return
         poller = self._poller
         if poller.share <= 0:
@@ -356,17 +370,22 @@ class Stream(Endpoints):
         if protocol is not None:
             protocol.connectionLost(self._reason)
 
+    @property
+    def reading(self) -> bool:
+        """Whether anything may be read now."""
+        return self.socket is not None and not self._paused and not self.disconnecting
+
+    @property
+    def free(self) -> bool:
+        """Whether what is written now goes straight to the socket, which is plain."""
+        return self._queue is None and self.detachable
+
     # -- giving the socket up --------------------------------------------------------
 
     @property
     def detachable(self) -> bool:
         """Whether detach() would give the socket: it is plain, and no end of ours has begun."""
-        return (
-            self.socket is not None
-            and self.channel is self.socket
-            and not self.disconnecting
-            and not self._halving
-        )
+        return self.channel is self.socket and not self.disconnecting and not self._halving
 
     def detach(self) -> Detached:
         """Give the socket up, where ``detachable``; nobody is told anything any more, not even of the end."""

@@ -146,6 +146,7 @@ class VirtualService:
         self.ports: dict[int, Port] = {}
         self._addresses: list[tuple[str, int]] = []
         self.sessions: dict[Session, None] = {}
+        self.records = shared.access_log.wanted
         self.counts: Counter[str] = Counter()  # of actions.Count, by name
         self.arrivals: Counter[str] = Counter()
         self._shared = shared

@@ -26,6 +26,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "settings",
         "routes",
         "units",
+        "values",
         "plugins",
         "lazy",
         "testing",

@@ -15,6 +15,8 @@ from exproxy.record import AccessRecord
 class AccessRecordTests(SynchronousTestCase):
     """Written with the connection's totals."""
 
+    wanted = True
+
     def setUp(self) -> None:
         self.lines: list[dict[str, Any]] = []
         service: Any = SimpleNamespace(name="web", clock=Clock(), access_log=self)

@@ -2,7 +2,8 @@
 
 :func:`join` (to the very end) and :func:`lend` (so many bytes of one side) are the whole interface;
 what does the moving is behind them: sockets in an epoll object of their own where both wires give
-theirs up, and copying from wire to wire everywhere else (TLS, systems without epoll).
+theirs up, and copying from wire to wire everywhere else (TLS, systems without epoll). What is lent between
+two plain streams passes in the kernel, the source's socket staying where it is.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from exproxy.model import BACKEND, CLIENT, Side
 from exproxy.relay.bounded import BoundedRelay
 from exproxy.relay.copying import CopyingRelay
 from exproxy.relay.joined import Relay, RelayUser
+from exproxy.relay.lending import StreamLoan
 from exproxy.relay.sockets import SocketRelay
 from exproxy.relay.sweep import Sweep
+from exproxy.stream import Stream
 
 if TYPE_CHECKING:
     from exproxy.poller import Poller
@@ -59,4 +62,8 @@ def lend(
     """Move ``limit`` bytes (above 0) from ``source`` to ``sink``, then give ``source`` to ``heir``."""
     if limit <= 0:
         raise ValueError("a bounded relay moves at least one byte")
+    if source.detachable and sink.detachable:
+        streams = getattr(source, "transport", None), getattr(sink, "transport", None)
+        if isinstance(streams[0], Stream) and isinstance(streams[1], Stream):
+            return StreamLoan(source, sink, limit, heir, done, (streams[0], streams[1]))
     return BoundedRelay(source, sink, limit, heir, done)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import struct
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -11,12 +10,10 @@ from exproxy.detaching import Detached
 from exproxy.model import BACKEND, CLIENT, Side
 from exproxy.relay.flow import Flow
 from exproxy.relay.joined import CLOSED, LINGER, LOST, RelayUser, other
+from exproxy.socket_options import RESET
 
 if TYPE_CHECKING:
     from exproxy.poller import Poller
-
-# SO_LINGER on, 0 seconds: close() resets the connection.
-_RESET = struct.pack("ii", 1, 0)
 
 
 class SocketRelay:
@@ -142,7 +139,7 @@ class SocketRelay:
             self.poller.forget(flow.source.fileno())
             if reset:
                 with suppress(OSError):
-                    flow.source.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                    flow.source.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             flow.source.close()
             # Each keeps the relay and the other, and the relay both.
             del flow.back

@@ -35,6 +35,7 @@ class FakeService:
     answer: Answer | None = None
     route_markers: Mapping[str, IMarker] = field(default_factory=dict)
     hsts: bytes | None = None
+    records: bool = True
     listens: tuple[Listening, ...] = ()
     siblings: dict[str, IService] = field(default_factory=dict, repr=False, compare=False)
     starttls: TLSOptions | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from exproxy.model import BACKEND
 from protocols.http.faults import BadMessage
-from protocols.http.framing import Body, UntilCloseBody
+from protocols.http.framing import Body, LengthBody, UntilCloseBody
 from protocols.http.head import RequestHead, ResponseHead, find_head, parse_response
 from protocols.http.limits import MessageLimits
 
@@ -20,22 +20,21 @@ class Answer:
     that came after it; ``untouched``: nothing of it has come.
     """
 
-    __slots__ = ("_body", "_buffer", "_interim", "_limits", "_offered", "_request", "_searched", "done",
-                 "head", "rest", "untouched")  # fmt: skip
+    # In the class, so that making one sets nothing but what differs.
+    head: ResponseHead | None = None
+    done = False
+    rest = b""
+    untouched = True
+    _body: Body | None = None
+    _buffer: bytes | bytearray = b""
+    _searched = 0
+    _interim = 0
 
     def __init__(self, request: RequestHead, limits: MessageLimits, upgrade: bool = False) -> None:
         """``upgrade``: the request offers another protocol, so that 101 may be said."""
-        self.head: ResponseHead | None = None
-        self.done = False
-        self.rest = b""
-        self.untouched = True
         self._request = request
         self._limits = limits
         self._offered = upgrade
-        self._body: Body | None = None
-        self._buffer: bytes | bytearray = b""
-        self._searched = 0
-        self._interim = 0
 
     @property
     def persists(self) -> bool:
@@ -66,6 +65,18 @@ class Answer:
             heads = []
         onward, self.rest, self.done = self._body.feed(data)
         return heads, onward
+
+    @property
+    def left(self) -> int:
+        """Bytes of the body that are still to come, where their number is known; else 0."""
+        return self._body.left if isinstance(self._body, LengthBody) else 0
+
+    def passed(self, count: int) -> bool:
+        """So many of them went by unseen; whether the answer is complete."""
+        if isinstance(self._body, LengthBody):
+            self._body.passed(count)
+            self.done = self._body.done
+        return self.done
 
     def ended(self) -> bool:
         """The backend has ended its side in an orderly way: whether that completes the answer."""

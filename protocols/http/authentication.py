@@ -36,14 +36,17 @@ class Token:
 
 def logs_in(head: RequestHead) -> bool:
     """Whether the request carries a token that belongs to its connection."""
-    if b"authorization:" not in head.low:
-        return False
-    return any(value.lower().startswith(_SCHEMES) for value in _values(head))
+    known = head.fields.known
+    found: bool | None = known.get(logs_in)
+    if found is None:
+        found = any(value.lower().startswith(_SCHEMES) for value in _values(head))
+        known[logs_in] = found
+    return found
 
 
 def binds(head: ResponseHead) -> bool:
     """Whether the answer begins or continues a log-in of the connection, or says that it is done."""
-    if head.status in (401, 407) and _CHALLENGE.search(head.low):
+    if head.status in (401, 407) and _CHALLENGE.search(head.fields.low):
         return True
     said = head.get(b"persistent-auth")
     return said is not None and said.lower() == b"true"
@@ -51,7 +54,7 @@ def binds(head: ResponseHead) -> bool:
 
 def goes_on(head: ResponseHead) -> bool:
     """Whether the answer asks for another leg: a challenge with a token in it."""
-    return head.status in (401, 407) and _CONTINUED.search(head.low) is not None
+    return head.status in (401, 407) and _CONTINUED.search(head.fields.low) is not None
 
 
 def tokens(head: RequestHead) -> list[Token]:

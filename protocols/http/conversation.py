@@ -15,7 +15,6 @@ from zope.interface import implementer
 
 from exproxy.actions import (
     Action,
-    Hangup,
     Hold,
     Pick,
     Record,
@@ -26,21 +25,21 @@ from exproxy.actions import (
     ToBackend,
     ToClient,
 )
-from exproxy.events import Began, Connected, Data, Deadline, Draining, Eof, Event, Lost, Unavailable
+from exproxy.events import Began, Connected, Data, Deadline, Draining, Eof, Event, Lost, Relayed, Unavailable
 from exproxy.interfaces import IConversation, IService
-from exproxy.model import BACKEND, CLIENT, Link
-from exproxy.routes import Answer
+from exproxy.model import BACKEND, CLIENT
 from protocols.http.answer import SWITCHING_PROTOCOLS
 from protocols.http.authentication import binds, logs_in
 from protocols.http.edits import forward_response
-from protocols.http.exchange import AWAITED, PACE, Exchange
+from protocols.http.exchange import AWAITED, PACE, Exchange, awaiting
+from protocols.http.familiar import Familiar, remembered, usual
 from protocols.http.faults import BadMessage
-from protocols.http.head import ResponseHead
+from protocols.http.head import RequestHead, ResponseHead
 from protocols.http.inbox import Inbox
+from protocols.http.lending import Lending
 from protocols.http.limits import MessageLimits
 from protocols.http.login import Login
 from protocols.http.peer import Peer
-from protocols.http.refusal import refusal
 from protocols.http.routing import Routing
 from protocols.http.server_cookie import learnt
 from protocols.http.upstream import Upstream
@@ -50,7 +49,7 @@ RETRY_AFTER = 10
 
 
 @implementer(IConversation)
-class Conversation:
+class Conversation(Lending):
     """See the module. ``request_ids()`` gives an id for each request."""
 
     def __init__(
@@ -66,6 +65,8 @@ class Conversation:
         self._inbox = Inbox(self._limits)
         self._holding = False
         self._exchange: Exchange | None = None
+        # The latest answer that was whole in one piece, like which others may come.
+        self._familiar: Familiar | None = None
         self._upstream = Upstream()
         self._login = Login(getattr(service.options, "ntlmv1", "pass") == "refuse")
         # No further request is taken: draining, or the client has ended its side.
@@ -90,49 +91,63 @@ class Conversation:
     # -- the client ------------------------------------------------------------------
 
     def _began(self, event: Began) -> list[Action]:
-        self._peer = Peer(event.facts, self._service)
+        self._peer = Peer(event.facts, self._service, self._marks.cookies)
         return [SetDeadline(AWAITED, self._service.timeouts.keep_alive)]
 
     def _data(self, event: Data) -> list[Action]:
         exchange = self._exchange
         if event.side is BACKEND:
-            if exchange is None or not exchange.over(event.link):
+            if exchange is None or (event.link is not exchange.link and not exchange.over(event.link)):
                 return self._useless(event.link)
             return self._answer(exchange, event.data)
-        if exchange is None:
-            return self._flow(self._request(event.data))
-        return self._flow(self._body(exchange, event.data))
+        if exchange is not None:
+            return self._flow(self._body(exchange, event.data))
+        head = self._inbox.again(event.data)
+        return self._flow(self._request(event.data)) if head is None else self._take(head)
 
     def _request(self, data: bytes) -> list[Action]:
         """Bytes where a request begins or its head goes on."""
-        first = not self._inbox
-        self._inbox.put(data)
-        head = self._inbox.head()
+        inbox = self._inbox
+        first = not inbox.data
+        inbox.put(data)
+        head = inbox.head()
         if head is None:
             return [SetDeadline(AWAITED, self._service.timeouts.request_head)] if first else []
-        head, segments = self._routing.read(head)
+        return self._take(head)
+
+    def _take(self, head: RequestHead) -> list[Action]:
+        """A whole head."""
+        peer, upstream, routing = self._peer, self._upstream, self._routing
+        head, segments = routing.read(head)
         exchange = self._exchange = Exchange(
             head,
-            self._peer,
-            self._peer.request_id(head) or self._request_ids(),
+            peer,
+            peer.facts(head) if routing.routed else peer.facts(head, *upstream.first),
+            (peer.request_id(head) if peer.origin.trusted else None) or self._request_ids(),
             self._limits,
-            self._marks.cookies,
-            self._upstream.pinned is not None,
+            upstream.pinned is not None,
         )
-        exchange.take_way(self._routing.way(head, segments, exchange.facts))
-        if objection := self._login.objection(head):
+        exchange.take_way(routing.way(head, segments, exchange.facts))
+        if self._login.objects and (objection := self._login.objection(head)):
             return self._refuse(403, objection)
-        if self._inbox:
+        if self._inbox.data:
             self._inbox.put(exchange.take(self._inbox.take())[1])
         if exchange.way.answer is not None:
             return self._say(exchange, exchange.way.answer)
+        if not exchange.waiting:
+            return self._pick(exchange)
         asked = exchange.asking(self._service.timeouts)
         return asked + self._pick(exchange) if exchange.ready else asked
 
     def _pick(self, exchange: Exchange) -> list[Action]:
         target = exchange.way.route
-        exchange.facts = self._upstream.known(exchange.choosing(), target)
-        return [self._patience(exchange), Pick(exchange.facts, target)]
+        facts = exchange.facts if exchange.channel is None else exchange.choosing()
+        if self._routing.routed:
+            # Only now its target is known.
+            exchange.facts = facts = self._upstream.known(facts, target)
+        timeouts = exchange.way.timeouts
+        patience = timeouts.answer if exchange.bare else exchange.patience(timeouts)
+        return [awaiting(patience), Pick(facts, target)]
 
     def _body(self, exchange: Exchange, data: bytes) -> list[Action]:
         """More of the request's body, or what a client sends ahead of its answer."""
@@ -147,14 +162,11 @@ class Conversation:
         if exchange.body.done and exchange.answer.done:
             return actions + self._finish(exchange)
         actions.append(self._patience(exchange))
-        return actions + exchange.beside(self._service.timeouts)
-
-    def _patience(self, exchange: Exchange) -> SetDeadline:
-        return SetDeadline(AWAITED, exchange.patience(exchange.way.timeouts))
+        return actions + exchange.beside(self._service.timeouts) + self._lend(exchange)
 
     def _flow(self, actions: list[Action]) -> list[Action]:
         """Let the session keep what a client sends ahead: one portion of it is enough here."""
-        ahead = self._exchange is not None and bool(self._inbox)
+        ahead = self._exchange is not None and bool(self._inbox.data)
         if ahead != self._holding and not self._over:
             self._holding = ahead
             actions.append(Hold(CLIENT) if ahead else Release(CLIENT))
@@ -176,16 +188,22 @@ class Conversation:
         exchange = self._exchange
         assert exchange is not None
         self._upstream.serves(event.link, exchange.way.route)
-        opening = ToBackend(exchange.opening(event.link, event.reused), event.link)
-        pin = self._upstream.pinned is None and logs_in(exchange.head)
-        pinned = [self._upstream.pin(event.link)] if pin else []
-        beside = exchange.beside(self._service.timeouts)
-        return [*pinned, opening, *self._login.asked(exchange.head), *beside]
+        head = exchange.head
+        actions: list[Action] = [ToBackend(exchange.opening(event.link, event.reused), event.link)]
+        if logs_in(head) or self._login.user is not None:
+            if self._upstream.pinned is None and logs_in(head):
+                actions.insert(0, self._upstream.pin(event.link))
+            actions += self._login.asked(head)
+        return actions if exchange.bare else actions + exchange.beside(self._service.timeouts)
 
     def _unavailable(self, event: Unavailable) -> list[Action]:
         return self._refuse(503, event.reason, RETRY_AFTER)
 
     def _answer(self, exchange: Exchange, data: bytes) -> list[Action]:
+        whole = not exchange.heard
+        exchange.heard = True
+        if whole and self._familiar is not None and (known := self._known(exchange, data)):
+            return known
         answer = exchange.answer
         heads, body = answer.feed(data)
         actions: list[Action] = []
@@ -199,6 +217,8 @@ class Conversation:
                 # HTTP/1.0 knows no interim answers (RFC 9110 15.2).
                 onward += forward_response(head, exchange.head.method)
                 exchange.expecting = exchange.expecting and head.status != 100
+        if whole and answer.done and len(heads) == 1 and not actions and answer.head is not None:
+            self._familiar = remembered(exchange, answer.head, onward)
         onward += body
         if onward:
             exchange.bytes_out += len(onward)
@@ -206,7 +226,29 @@ class Conversation:
         if answer.done:
             return self._flow(actions + self._answered(exchange))
         actions.append(self._patience(exchange))
-        return actions + exchange.beside(self._service.timeouts)
+        if not exchange.bare:
+            actions += exchange.beside(self._service.timeouts)
+        return actions + self._lend(exchange)
+
+    def _known(self, exchange: Exchange, data: bytes) -> list[Action] | None:
+        """A whole answer that is like one before, and adds nothing to what is known; else None."""
+        familiar, link = self._familiar, exchange.link
+        assert familiar is not None and link is not None
+        onward = familiar.onward(data)
+        if onward is None or self._last or self._login.under_way or not usual(exchange):
+            return None
+        way = exchange.way
+        if self._marks.fields(exchange.facts, familiar.head, link.server, way.route) != familiar.added:
+            return None
+        exchange.final, exchange.bytes_out = familiar.head, len(onward)
+        self._exchange = None
+        actions = [ToClient(onward), *self._upstream.rest(link, way.timeouts.backend_keep_alive)]
+        if self._service.records:
+            actions[1:1] = self._told(exchange)
+        if not self._inbox.data:
+            actions.append(awaiting(self._service.timeouts.keep_alive))
+            return actions
+        return self._flow(actions + self._next())
 
     def _answer_head(self, exchange: Exchange, head: ResponseHead, actions: list[Action]) -> bytes:
         """The final head as the client gets it."""
@@ -217,12 +259,13 @@ class Conversation:
         actions += self._login.answered(head)
         actions += learnt(head)
         exchange.settle(head, self._last, upstream.pinned is not None)
+        exchange.added = self._marks.fields(exchange.facts, head, link.server, exchange.way.route)
         return forward_response(
             head,
             exchange.head.method,
             version=exchange.head.version,
             keep_alive=exchange.keep,
-            extra=self._marks.fields(exchange.facts, head, link.server, exchange.way.route),
+            extra=exchange.added,
         )
 
     def _answered(self, exchange: Exchange) -> list[Action]:
@@ -238,8 +281,7 @@ class Conversation:
         link = exchange.link
         assert link is not None
         self._exchange = None
-        fields = {**exchange.record(), "bytes_in": exchange.bytes_in, "bytes_out": exchange.bytes_out}
-        actions: list[Action] = [Record(fields, close=True)]
+        actions = self._told(exchange)
         if self._last or not exchange.keep:
             return actions + self._hang_up("done")
         if exchange.answer.persists:
@@ -249,8 +291,8 @@ class Conversation:
         return actions if self._over else actions + self._next()
 
     def _next(self) -> list[Action]:
-        if not self._inbox:
-            return [SetDeadline(AWAITED, self._service.timeouts.keep_alive)]
+        if not self._inbox.data:
+            return [awaiting(self._service.timeouts.keep_alive)]
         try:
             return self._request(self._inbox.take())
         except BadMessage as fault:
@@ -265,12 +307,6 @@ class Conversation:
             actions.append(ToBackend(self._inbox.take(), exchange.link))
         return [*actions, Relay(idle=exchange.way.timeouts.tunnel)]
 
-    def _useless(self, link: Link | None) -> list[Action]:
-        """A link that will not serve again, or that speaks or ends while nothing was asked."""
-        if link is None or link == self._upstream.pinned:
-            return self._hang_up("server connection of no more use")
-        return self._upstream.drop(link)
-
     def _backend_ended(self, exchange: Exchange, reason: str) -> list[Action]:
         """The link of the request under way has ended."""
         answer = exchange.answer
@@ -283,7 +319,7 @@ class Conversation:
             exchange.repeat()
             # Without blame: else a request that servers choke on could take them all DOWN.
             return [Retry(f"server {reason} before its answer", blame=False)]
-        if answer.untouched and (exchange.reused or pinned):
+        if not exchange.heard and (exchange.reused or pinned):
             return self._hang_up(f"server {reason} a kept-alive connection")
         return self._refuse(502, f"server {reason} before its answer")
 
@@ -311,73 +347,23 @@ class Conversation:
 
     def _deadline(self, event: Deadline) -> list[Action]:
         exchange = self._exchange
-        if event.name == PACE:
-            if exchange is None or exchange.body.done:
-                return []
-            again = SetDeadline(PACE, self._service.timeouts.request_body)
-            slow = exchange.arrives_slowly(self._service.timeouts)
-            return self._refuse(408, "slow request body") if slow else [again]
-        if event.name != AWAITED:
+        if event.name not in (PACE, AWAITED):
             link = self._upstream.rested(event.name)
             busy = link is None or (exchange is not None and exchange.over(link))
             return [] if busy else self._useless(link)
-        if exchange is None and not self._inbox:
-            return self._hang_up("keep-alive timeout")
-        if exchange is not None and exchange.waiting:
-            return self._flow(self._pick(exchange))
-        if exchange is None:
-            return self._refuse(408, "slow request head")
-        if exchange.begun:
-            return self._hang_up("idle timeout")
-        if exchange.body.done:
-            return self._refuse(504, "no answer in time")
-        return self._refuse(408, "slow request body")
+        if exchange is not None:
+            if exchange.waiting and event.name == AWAITED:
+                return self._flow(self._pick(exchange))
+            return self._timed(exchange, event)
+        if event.name == PACE:
+            return []
+        return self._refuse(408, "slow request head") if self._inbox else self._hang_up("keep-alive timeout")
 
     def _draining(self, event: Draining) -> list[Action]:
         if self._exchange is None and not self._inbox:
             return self._hang_up("draining")
         self._last = True
         return []
-
-    # -- the end ---------------------------------------------------------------------
-
-    def _say(self, exchange: Exchange, answer: Answer) -> list[Action]:
-        """An answer of our own; what was sent ahead of it has to be asked anew."""
-        keep = exchange.keep and exchange.body.done and not self._last and not self._inbox
-        self._exchange, self._over = None, not keep
-        return [
-            ToClient(self._routing.says(answer, exchange.head, close=not keep)),
-            Record({**exchange.record(), "status": answer.status}, close=True),
-            SetDeadline(AWAITED, self._service.timeouts.keep_alive) if keep else Hangup("done"),
-        ]
-
-    def _refuse(self, status: int, reason: str, retry_after: int | None = None) -> list[Action]:
-        """A short page instead of an answer, where the answer has not begun; then the end."""
-        exchange = self._exchange
-        if exchange is not None and exchange.begun:
-            return self._hang_up(reason)
-        head_only = exchange is not None and exchange.head.method == b"HEAD"
-        fields = {} if exchange is None else exchange.record()
-        fields["status"] = status
-        self._over = True
-        return [
-            ToClient(refusal(status, retry_after=retry_after, head_only=head_only, hsts=self._service.hsts)),
-            *self._login.ended(),
-            Record(fields),
-            Hangup(f"{status}: {reason}"),
-        ]
-
-    def _broken_off(self, exchange: Exchange, reason: str) -> list[Action]:
-        """The rest of an answer will not come; where only the end would tell the client, it is a reset."""
-        self._over = True
-        return [Record(exchange.record()), Hangup(reason, abort=exchange.answer.until_close)]
-
-    def _hang_up(self, reason: str) -> list[Action]:
-        exchange = self._exchange
-        self._over = True
-        ended = self._login.ended()
-        fields = [] if exchange is None else [Record(exchange.record())]
-        return [*ended, *fields, Hangup(reason)]
 
 
 def _unheard(conversation: Conversation, event: Event) -> list[Action]:
@@ -392,5 +378,6 @@ _HEARD: dict[type, Callable[[Conversation, Any], list[Action]]] = {
     Eof: Conversation._eof,
     Lost: Conversation._lost,
     Deadline: Conversation._deadline,
+    Relayed: Conversation._relayed,
     Draining: Conversation._draining,
 }

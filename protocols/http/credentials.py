@@ -16,7 +16,14 @@ _LONGEST = 1024
 
 def basic_user(head: RequestHead) -> str | None:
     """Who the request says it is by Basic credentials, in one spelling for all cases; else None."""
-    value = head.get(b"authorization")
+    known = head.fields.known
+    if basic_user not in known:
+        known[basic_user] = _basic_user(head.get(b"authorization"))
+    user: str | None = known[basic_user]
+    return user
+
+
+def _basic_user(value: bytes | None) -> str | None:
     if value is None or value[:6].lower() != b"basic ":
         return None
     try:

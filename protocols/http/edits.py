@@ -13,13 +13,15 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TypeAlias
 
-from protocols.http.fields import CERTIFICATE, CLAIM, FIELD, Fields, Mark, list_of, value_of
+from protocols.http.fields import CERTIFICATE, CLAIM, FIELD, Fields, Mark, value_of
 from protocols.http.framing import CHUNKED, Framing, Kind
 from protocols.http.head import RequestHead, ResponseHead
 
 Pairs: TypeAlias = Iterable[tuple[bytes, bytes]]
 _Cut: TypeAlias = tuple[int, int, bytes]
 
+REQUEST_LINE = b"%b %b HTTP/1.1\r\n"
+REQUEST_NAME = b"X-Request-ID: %b\r\n"
 _HOP_BY_HOP = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"te", b"upgrade"))
 # CGI turns a field "Proxy" into the variable HTTP_PROXY.
 _REQUEST_HOPS = _HOP_BY_HOP | {b"proxy"}
@@ -69,21 +71,45 @@ def forward_request(
     ``expect`` False: 100 was said already, and is not expected of the backend any more.
     ``extra`` fields are added; ValueError for one that is not well-formed.
     """
+    rest = request_rest(head, origin, upgrade, keep_alive, without_cookies, expect)
+    return request_line(head) + rest + request_name(head, origin, request_id) + render(extra) + b"\r\n"
+
+
+def request_line(head: RequestHead) -> bytes:
+    """What of the forwarded head depends on method and target."""
+    return REQUEST_LINE % (head.method, head.target)
+
+
+def request_name(head: RequestHead, origin: Origin, request_id: bytes) -> bytes:
+    """The field that names the request, where no trusted proxy has given it a name."""
+    if origin.trusted and b"x-request-id" in head.fields.marked:
+        return b""
+    return REQUEST_NAME % request_id
+
+
+def request_rest(
+    head: RequestHead,
+    origin: Origin,
+    upgrade: bool = False,
+    keep_alive: bool = True,
+    without_cookies: frozenset[bytes] = frozenset(),
+    expect: bool = True,
+) -> bytes:
+    """The forwarded field lines, without the request's name: in HTTP/1.1 they depend on the field lines
+    alone, of all that is in the head."""
     cuts: list[_Cut] = []
-    for mark in head.marks:
+    for mark in head.fields.marks:
         if mark[0] == b"expect" and not expect:
             cuts.append((mark[1], mark[3], b""))
         elif mark[0] != b"host" and (cut := _request_cut(head, mark, origin, upgrade, without_cookies)):
             cuts.append(cut)
-    parts = [head.method, b" ", head.target, b" HTTP/1.1\r\n"]
-    if head.version < (1, 1) and head.get(b"host") is None:
+    parts: list[bytes] = []
+    if head.version < (1, 1) and b"host" not in head.fields.marked:
         parts += b"Host: ", head.host or origin.host, b"\r\n"
-    parts += _uncut(head, cuts)
+    parts += _uncut(head.fields, cuts)
     parts.append(_hops(head, upgrade, keep_alive))
-    parts.append(_claims(head, origin, request_id))
+    parts.append(_claims(head, origin))
     parts.append(origin.certificate)
-    parts.append(render(extra))
-    parts.append(b"\r\n")
     return b"".join(parts)
 
 
@@ -103,8 +129,8 @@ def forward_response(
     ``extra`` fields (Set-Cookie) are added; ValueError for one that is not well-formed.
     """
     framing = head.framing(method)
-    cuts = [cut for mark in head.marks if (cut := _response_cut(head, mark, version, upgrade))]
-    parts = [b"HTTP/1.1 %d %b\r\n" % (head.status, head.reason), *_uncut(head, cuts)]
+    cuts = [cut for mark in head.fields.marks if (cut := _response_cut(head, mark, version, upgrade))]
+    parts = [b"HTTP/1.1 %d %b\r\n" % (head.status, head.reason), *_uncut(head.fields, cuts)]
     if upgrade:
         parts.append(b"Connection: Upgrade\r\n")
     elif head.status >= 200:
@@ -142,7 +168,7 @@ def _request_cut(
     if name == b"cookie":
         return _cookie_cut(head, mark, without_cookies) if without_cookies else None
     if name in _FRAMING:
-        return _plain_framing(head, mark, head.framing)
+        return _plain_framing(head.fields, mark, head.framing)
     if name == b"expect":
         return (start, end, b"") if head.version < (1, 1) else None
     # Even of a trusted proxy: it knows nothing of spellings with "_", so its client may have sent them.
@@ -161,12 +187,12 @@ def _response_cut(head: ResponseHead, mark: Mark, version: tuple[int, int], upgr
         # RFC 9110 8.6, RFC 9112 6.1: neither belongs to these, and some clients would believe it.
         if head.status < 200 or head.status == 204:
             return start, end, b""
-        return _plain_framing(head, mark, head.declared)
+        return _plain_framing(head.fields, mark, head.declared)
     return None
 
 
-def _plain_framing(head: Fields, mark: Mark, framing: Framing | None) -> _Cut | None:
-    value = head.raw[mark[2] : mark[3] - 2]
+def _plain_framing(fields: Fields, mark: Mark, framing: Framing | None) -> _Cut | None:
+    value = fields.text[mark[2] : mark[3] - 2]
     if framing is CHUNKED:
         plain = None if value == b"chunked" else b"Transfer-Encoding: chunked\r\n"
     elif framing is not None and value != b"%d" % framing.length:
@@ -177,7 +203,7 @@ def _plain_framing(head: Fields, mark: Mark, framing: Framing | None) -> _Cut | 
 
 
 def _cookie_cut(head: RequestHead, mark: Mark, names: frozenset[bytes]) -> _Cut | None:
-    value = value_of(head.raw, mark)
+    value = value_of(head.fields.text, mark)
     kept = _cookies(names).sub(b"", value)
     if len(kept) == len(value):
         return None
@@ -191,19 +217,20 @@ def _cookies(names: frozenset[bytes]) -> re.Pattern[bytes]:
     return re.compile(rb"(?:^|;)[\t ]*(?:" + wanted + rb")[\t ]*(?:=[^;]*)?(?=;|$)")
 
 
-def _uncut(head: Fields, cuts: list[_Cut]) -> list[bytes]:
+def _uncut(fields: Fields, cuts: list[_Cut]) -> list[bytes]:
     """The field lines of ``head`` (without the empty line) with ``cuts`` made."""
-    named = _NONE if head.options <= _WORDS else _named_away(head.options)
+    options = fields.options
+    named = _NONE if options <= _WORDS else _named_away(options)
     if named:
-        cuts = sorted([*cuts, *((start, end, b"") for start, end in head.named(named))])
-    raw = head.raw
-    at = raw.index(b"\n") + 1
+        cuts = sorted([*cuts, *((start, end, b"") for start, end in fields.named(named))])
+    text = fields.text
+    at = 1
     parts: list[bytes] = []
     for start, end, instead in cuts:
-        parts.append(raw[at:start])
+        parts.append(text[at:start])
         parts.append(instead)
         at = end
-    parts.append(raw[at:-2])
+    parts.append(text[at:-2])
     return parts
 
 
@@ -213,7 +240,7 @@ def _named_away(options: frozenset[bytes]) -> frozenset[bytes]:
 
 def _hops(head: RequestHead, upgrade: bool, keep_alive: bool) -> bytes:
     """Connection and TE for the next hop; trailers go on because chunked bodies do."""
-    trailers = b"te" in head.options and b"trailers" in list_of(head.raw, head.marks, b"te").lower()
+    trailers = b"te" in head.fields.options and b"trailers" in head.fields.list(b"te").lower()
     options = [
         *((b"Upgrade",) if upgrade else ()),
         *((b"TE",) if trailers else ()),
@@ -223,24 +250,19 @@ def _hops(head: RequestHead, upgrade: bool, keep_alive: bool) -> bytes:
     return b"Connection: " + b", ".join(options) + b"\r\n" + lines if options else lines
 
 
-def _claims(head: RequestHead, origin: Origin, request_id: bytes) -> bytes:
+def _claims(head: RequestHead, origin: Origin) -> bytes:
     address = origin.address.encode("ascii")
     proto = origin.proto.encode("ascii")
     if not origin.trusted:
         # HTTP/1.0 may ask for no host at all; an empty one would be a claim too.
         host = b"X-Forwarded-Host: %b\r\n" % head.host if head.host else b""
-        return (
-            b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n" % (address, proto)
-            + host
-            + b"X-Request-ID: %b\r\n" % request_id
-        )
-    before = list_of(head.raw, head.marks, b"x-forwarded-for")
+        return b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n" % (address, proto) + host
+    before = head.fields.list(b"x-forwarded-for")
     lines = b"X-Forwarded-For: %b\r\n" % (before + b", " + address if before else address)
-    present = {mark[0] for mark in head.marks}
+    present = head.fields.marked
     for name, shown, value in (
         (b"x-forwarded-proto", b"X-Forwarded-Proto", proto),
         (b"x-forwarded-host", b"X-Forwarded-Host", head.host),
-        (b"x-request-id", b"X-Request-ID", request_id),
     ):
         if value and name not in present:
             lines += b"%b: %b\r\n" % (shown, value)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import lru_cache
+
 from exproxy.actions import Action, Learn, SetDeadline, ToClient
-from exproxy.model import Facts, Link
+from exproxy.model import BACKEND, CLIENT, Facts, Link, Side
 from exproxy.settings import Timeouts
 from protocols.http.answer import Answer
-from protocols.http.channel import channel_of
-from protocols.http.edits import ends_by_close, forward_request
+from protocols.http.channel import Channel, channel_of
+from protocols.http.edits import ends_by_close
 from protocols.http.faults import BadMessage
-from protocols.http.framing import Kind
-from protocols.http.head import RequestHead, ResponseHead
+from protocols.http.framing import NO_BODY, NO_MORE, Body, Kind, LengthBody
+from protocols.http.head import HTTP_1_1, IDEMPOTENT, RequestHead, ResponseHead
 from protocols.http.limits import MessageLimits
 from protocols.http.peer import Peer
 from protocols.http.routing import NO_WAY, Way
+from protocols.http.rts import METHODS
 
 # The one deadline of the client's side; what it means follows from what is awaited when it comes.
 AWAITED = "http"
@@ -27,80 +31,84 @@ _PATH = 1024
 _ID = 128
 
 
+@lru_cache(maxsize=256)
+def awaiting(seconds: float) -> SetDeadline:
+    """The next thing on the client's side is awaited for so long."""
+    return SetDeadline(AWAITED, seconds)
+
+
 class Exchange:
     """A request that a backend is to answer.
 
-    ``facts``: those of its Pick. ``link``: where it went, None before. ``begun``: the client has
-    been sent the answer's head. ``keep``: the client may ask more on its connection afterwards.
+    ``facts``: those of its Pick. ``link``: where it went, None before. ``bare``: it has no body, and nothing
+    about it needs a second look. ``heard``: something of its answer has come. ``begun``: the client has been
+    sent the answer's head. ``final``: the head of an answer that was not looked at again. ``lent``: the side
+    whose body passes unseen now; ``silent``: so many looks at it in a row found that nothing had moved.
+    ``added``: the fields that its answer has from us. ``keep``: the client may ask more on its connection
+    afterwards.
     """
 
-    __slots__ = (
-        "_kept",
-        "_paced",
-        "_repeated",
-        "_room",
-        "_spans",
-        "answer",
-        "answered_100",
-        "begun",
-        "body",
-        "bytes_in",
-        "bytes_out",
-        "channel",
-        "expecting",
-        "facts",
-        "head",
-        "keep",
-        "link",
-        "request_id",
-        "reused",
-        "upgrade",
-        "waiting",
-        "way",
-    )
+    # In the class, so that making one sets nothing but what differs.
+    way = NO_WAY
+    link: Link | None = None
+    reused = False
+    begun = False
+    bytes_out = 0
+    upgrade = False
+    channel: Channel | None = None
+    waiting = False
+    answered_100 = False
+    expecting = False
+    heard = False
+    lent: Side | None = None
+    silent = 0
+    final: ResponseHead | None = None
+    _answer: Answer | None = None
+    added: Sequence[tuple[bytes, bytes]] = ()
+    _paced = False
+    _spans = 0
+    _repeated = False
 
     def __init__(
         self,
         head: RequestHead,
         peer: Peer,
+        facts: Facts,
         request_id: bytes,
         limits: MessageLimits,
-        without_cookies: frozenset[bytes],
         pinned: bool = False,
     ) -> None:
         """``pinned``: there is nothing to choose, it goes where those before it went."""
+        fields = head.fields
         self.head = head
-        self.way = NO_WAY
-        self.facts: Facts = peer.facts(head)
+        self.facts = facts
         self.request_id = request_id
+        self.keep = not fields.closes if head.version is HTTP_1_1 else head.keep_alive
+        self.bytes_in = len(head.line) + len(fields.text)
+        self.bare = head.framing is NO_BODY and fields.plain and head.method not in METHODS
+        if not self.bare:
+            self._look(head, pinned)
+        self._limits = limits
+        self.body: Body = NO_MORE if self.bare else head.framing.body(limits)
+        self._kept: bytes | None = peer.forwarded(head, request_id, self.upgrade, not self.answered_100)
+        self._room = len(self._kept)
+
+    @property
+    def answer(self) -> Answer:
+        """What has come in answer."""
+        if self._answer is None:
+            self._answer = Answer(self.head, self._limits, self.upgrade)
+        return self._answer
+
+    def _look(self, head: RequestHead, pinned: bool) -> None:
+        """What few requests ask for."""
         self.upgrade = tunnels(head)
-        self.body = head.framing.body(limits)
-        self.answer = Answer(head, limits, self.upgrade)
-        self.link: Link | None = None
-        self.reused = False
-        self.begun = False
-        self.keep = head.keep_alive
-        self.bytes_in = len(head.raw)
-        self.bytes_out = 0
         self.channel = channel_of(head)
         # The choice waits for the first bytes of the body, so they are asked for here.
         self.waiting = self.channel is not None and self.channel.carries and not pinned
         self.answered_100 = self.waiting and head.expects_continue
         # The client may be waiting for a server's 100 before it sends its body.
         self.expecting = head.expects_continue and not self.waiting
-        self._paced = False
-        self._spans = 0
-        edited = forward_request(
-            head,
-            peer.origin,
-            request_id,
-            upgrade=self.upgrade,
-            without_cookies=without_cookies,
-            expect=not self.answered_100,
-        )
-        self._kept: bytes | None = edited
-        self._room = len(edited)
-        self._repeated = False
 
     def take(self, data: bytes) -> tuple[bytes, bytes]:
         """Bytes from the client -> (what goes to the backend, what belongs to the next request).
@@ -109,7 +117,7 @@ class Exchange:
         """
         onward, rest, _ = self.body.feed(data)
         self.bytes_in += len(data) - len(rest)
-        if self.bytes_in - len(self.head.raw) > self.way.limits.body and self.channel is None:
+        if self.bytes_in - self.head.size > self.way.limits.body and self.channel is None:
             raise BadMessage(413, "request body too large")
         if onward:
             self.expecting = False
@@ -149,9 +157,33 @@ class Exchange:
         assert opening is not None
         self.link = link
         self.reused = reused
-        if self._repeated or not self.head.idempotent or len(opening) > self._room:
+        if self._repeated or self.head.method not in IDEMPOTENT or len(opening) > self._room:
             self._kept = None
         return opening
+
+    @property
+    def unseen(self) -> tuple[Side, int]:
+        """Whose body is on its way, and so many bytes of it that need not be seen here; 0 where they must.
+
+        They must while they may have to be sent once more, while they tell of a virtual connection, and
+        while the client waits to be asked for them.
+        """
+        body = self.body
+        if not body.done:
+            seen = self.channel is not None or self.expecting or self._kept is not None
+            return CLIENT, body.left if isinstance(body, LengthBody) and not seen else 0
+        return BACKEND, 0 if self._answer is None else self._answer.left
+
+    def passed(self, side: Side, count: int) -> bool:
+        """So many bytes of that side's body went by unseen, and it is seen again: whether it is complete."""
+        self.lent = None
+        if side is CLIENT:
+            assert isinstance(self.body, LengthBody)
+            self.body.passed(count)
+            self.bytes_in += count
+            return self.body.done
+        self.bytes_out += count
+        return self.answer.passed(count)
 
     def over(self, link: Link | None) -> bool:
         """Whether it goes over that link."""
@@ -170,7 +202,7 @@ class Exchange:
     @property
     def repeatable(self) -> bool:
         """Whether ``opening`` may be asked for once more, the link being lost."""
-        return self._kept is not None and self.answer.untouched
+        return self._kept is not None and not self.heard
 
     def repeat(self) -> None:
         """Forget the link: another one will come."""
@@ -179,7 +211,7 @@ class Exchange:
 
     def patience(self, timeouts: Timeouts) -> float:
         """Seconds of silence to bear now: for the answer to a whole request, else while bytes move."""
-        if self.body.done and self.answer.head is None:
+        if self.body.done and (self._answer is None or self._answer.head is None):
             return timeouts.answer
         return timeouts.idle if self.channel is None else timeouts.tunnel
 
@@ -187,14 +219,14 @@ class Exchange:
         """It goes that way, under its limits. Raises BadMessage where the body is said to be larger."""
         self.way = way
         self._room += way.limits.retry_buffer
-        if (self.head.framing.length or 0) > way.limits.body and self.channel is None:
+        if self.head.framing.length > way.limits.body and self.channel is None:
             raise BadMessage(413, "request body too large")
 
     def arrives_slowly(self, timeouts: Timeouts) -> bool:
         """Another span of its body's time is over: whether it brought too little until now."""
         self._spans += 1
         wanted = self._spans * timeouts.request_body * self.way.limits.body_rate
-        return self.bytes_in - len(self.head.raw) < wanted
+        return self.bytes_in - self.head.size < wanted
 
     def beside(self, timeouts: Timeouts) -> list[Action]:
         """What its body asks for beside going on: a look at its pace, and whom a channel belongs to."""
@@ -208,7 +240,7 @@ class Exchange:
 
     def record(self) -> dict[str, object]:
         """What the access log says of it: the path without its query, which may hold secrets."""
-        answer = self.answer.head
+        answer = self.final or self.answer.head
         routed = {} if self.way.route is None else {"route": self.way.route}
         return {
             **routed,

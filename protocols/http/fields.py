@@ -7,9 +7,8 @@ routing and forwarding; any other is searched for when somebody asks.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias
 
 from exproxy.model import Side
 from protocols.http.faults import BadMessage
@@ -45,64 +44,110 @@ _RESPONSE_MARKS = re.compile(rb"\n(trailer|" + _FRAMING + rb"|" + _HOP_BY_HOP + 
 # name in lower case, begin of the line, begin of the value, end of the line with its CRLF
 Mark: TypeAlias = tuple[bytes, int, int, int]
 
+_NO_OPTIONS: frozenset[bytes] = frozenset()
+_NONE: dict[bytes, Mark] = {}
 _COMMON_OPTIONS = {
     spelling: frozenset((spelling.lower(),))
     for spelling in (b"keep-alive", b"Keep-Alive", b"close", b"Close", b"upgrade", b"Upgrade")
 }
 
 
-@dataclass(frozen=True, slots=True)
 class Fields:
-    """One head, validated: ``raw`` from its first line to the empty line, ``low`` in lower case.
+    """The field lines of one head, validated.
 
-    ``marks``: the fields that steer something, in order. ``options``: the Connection options,
-    lower case. Field names are asked for in lower case. The repr shows no field: one may be a password.
+    ``text``: from the line feed that ends the first line to the empty line; ``low``: that in lower case.
+    ``marks``: the fields that steer something, in order; ``marked``: the last of each name. ``options``: the
+    Connection options, lower case; ``closes``: one of them is close; ``plain``: nothing is expected or
+    offered beside the message itself. ``known``: what others have found out from these lines alone, each
+    under a key of its own: a connection brings the same lines again and again, and nobody need look twice.
     """
 
-    raw: bytes = field(repr=False)
-    low: bytes = field(repr=False, compare=False)
-    marks: tuple[Mark, ...] = field(repr=False, compare=False)
-    options: frozenset[bytes] = field(repr=False, compare=False)
+    __slots__ = ("closes", "known", "low", "marked", "marks", "options", "plain", "text")
+
+    def __init__(self, text: bytes, low: bytes, marks: tuple[Mark, ...], side: Side) -> None:
+        """Raises BadMessage where a field that decides occurs twice."""
+        self.text = text
+        self.low = low
+        self.marks = marks
+        self.marked = by_name(marks, side)
+        self.options = _options(text, marks, self.marked)
+        self.closes = b"close" in self.options
+        self.plain = b"expect" not in self.marked and b"upgrade" not in self.options
+        self.known: dict[object, Any] = {}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Fields) and self.text == other.text
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+    def __repr__(self) -> str:
+        """Shows no field: one may be a password."""
+        return f"<{len(self.text)} bytes of fields>"
 
     def get(self, name: bytes) -> bytes | None:
-        """The value of the first field ``name`` without surrounding blanks, or None."""
+        """The value of the first field ``name`` (in lower case) without surrounding blanks, or None."""
         at = self.low.find(b"\n" + name + b":")
         return None if at < 0 else self._value(at + len(name) + 2)
 
     def values(self, name: bytes) -> tuple[bytes, ...]:
         """The values of every field ``name``, in order."""
         key = b"\n" + name + b":"
-        found = []
         at = self.low.find(key)
+        if at < 0:
+            return ()
+        found = []
         while at >= 0:
             found.append(self._value(at + len(key)))
             at = self.low.find(key, at + len(key))
         return tuple(found)
 
-    def _value(self, start: int) -> bytes:
-        return self.raw[start : self.raw.index(b"\r", start)].strip(b"\t ")
+    def list(self, name: bytes) -> bytes:
+        """The values of all marked fields ``name`` as one comma list (RFC 9110 5.3)."""
+        return list_of(self.text, self.marks, name)
 
-    def named(self, names: frozenset[bytes]) -> list[tuple[int, int]]:
+    def _value(self, start: int) -> bytes:
+        return self.text[start : self.text.index(b"\r", start)].strip(b"\t ")
+
+    def named(self, names: frozenset[bytes]) -> Sequence[tuple[int, int]]:
         """Begin and end of every field line whose name is one of ``names``; one pass."""
         return [
-            (found.start() + 1, self.raw.index(b"\n", found.end()) + 1)
+            (found.start() + 1, self.text.index(b"\n", found.end()) + 1)
             for found in _FIELD_NAME.finditer(self.low)
             if found[1] in names
         ]
 
 
+def _options(text: bytes, marks: tuple[Mark, ...], marked: dict[bytes, Mark]) -> frozenset[bytes]:
+    mark = marked.get(b"connection")
+    if mark is None:
+        return _NO_OPTIONS
+    once = len(marked) == len(marks)
+    return connection_options(value_of(text, mark) if once else list_of(text, marks, b"connection"))
+
+
 def request_marks(low: bytes) -> tuple[Mark, ...]:
     """The fields of a request head (in lower case) that steer something."""
-    return tuple([(m[1], m.start(1), m.start(2), m.end() + 2) for m in _REQUEST_MARKS.finditer(low)])
+    return _marks(_REQUEST_MARKS, low)
 
 
 def response_marks(low: bytes) -> tuple[Mark, ...]:
     """The fields of a response head (in lower case) that steer something."""
-    return tuple([(m[1], m.start(1), m.start(2), m.end() + 2) for m in _RESPONSE_MARKS.finditer(low)])
+    return _marks(_RESPONSE_MARKS, low)
+
+
+def _marks(pattern: re.Pattern[bytes], low: bytes) -> tuple[Mark, ...]:
+    marks = []
+    for found in pattern.finditer(low):
+        start, end = found.span()
+        marks.append((found[1], start + 1, found.start(2), end + 2))
+    return tuple(marks)
 
 
 def by_name(marks: tuple[Mark, ...], side: Side) -> dict[bytes, Mark]:
     """The last mark of each name. Raises BadMessage where a field that decides occurs twice."""
+    if not marks:
+        return _NONE
     named = {mark[0]: mark for mark in marks}
     if len(named) != len(marks):
         names = [mark[0] for mark in marks]

@@ -231,6 +231,8 @@ class ChunkedBody:
         return False
 
 
+NO_MORE = NoBody()
+
 Body: TypeAlias = NoBody | LengthBody | ChunkedBody | UntilCloseBody
 
 
@@ -253,12 +255,12 @@ class Framing:
     def body(
         self, limits: MessageLimits = DEFAULT_LIMITS, side: Side = CLIENT, dechunk: bool = False
     ) -> Body:
-        """A fresh measure for one body that ``side`` sends; ``dechunk`` where HTTP/1.0 receives it."""
+        """A measure for one body that ``side`` sends; ``dechunk`` where HTTP/1.0 receives it."""
         if self.kind is Kind.LENGTH:
             return LengthBody(self.length, side)
         if self.kind is Kind.CHUNKED:
             return ChunkedBody(limits, side, dechunk)
-        return NoBody() if self.kind is Kind.NONE else UntilCloseBody()
+        return NO_MORE if self.kind is Kind.NONE else UntilCloseBody()
 
 
 NO_BODY = Framing(Kind.NONE)

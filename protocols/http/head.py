@@ -8,9 +8,10 @@ Any token is a method: RPC over HTTP, WebDAV and ActiveSync bring their own.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import field
 
 from exproxy.model import BACKEND, CLIENT, Side
+from exproxy.values import value
 from protocols.http.faults import BadMessage, HeadTooLarge, TargetTooLong
 from protocols.http.fields import (
     LINE,
@@ -18,11 +19,7 @@ from protocols.http.fields import (
     TOKEN,
     VALUE,
     Fields,
-    Mark,
-    by_name,
-    connection_options,
     field_complaint,
-    list_of,
     request_marks,
     response_marks,
     value_of,
@@ -33,17 +30,20 @@ from protocols.http.limits import DEFAULT_LIMITS, MessageLimits
 _END = b"\r\n\r\n"
 # Room for a method and a version beside the longest target.
 _LINE_ROOM = 256
-_NO_OPTIONS: frozenset[bytes] = frozenset()
-_VERSIONS = {b"1.1": (1, 1), b"1.0": (1, 0)}
+_UNKNOWN = object()
+HTTP_1_1 = (1, 1)
+_VERSIONS = {b"1.1": HTTP_1_1, b"1.0": (1, 0)}
 
 # Visible ASCII without "#": a fragment never travels (RFC 9112 3.2).
 _TARGET = rb"[!\"$-~]+"
-_REQUEST = re.compile(
-    rb"(" + TOKEN + rb") (" + _TARGET + rb") HTTP/(1\.[01])\r\n(?:" + LINE + rb")*\r\n",
-)
+# The first line with its CR, and all others with the LF before them: the second part of a connection's
+# heads is often the same.
+_REQUEST = re.compile(rb"((" + TOKEN + rb") (" + _TARGET + rb") HTTP/(1\.[01])\r)\n")
+_AGAIN = re.compile(rb"((" + TOKEN + rb") (/[!\"$-~]*) HTTP/1\.1\r)(?=\n)")
+_LINES = re.compile(rb"\n(?:" + LINE + rb")*\r\n")
 _REQUEST_LINE = re.compile(TOKEN + rb" " + _TARGET + rb" HTTP/([0-9](?:\.[0-9])?)")
 _RESPONSE = re.compile(
-    rb"HTTP/(1\.[01]) ([1-5][0-9][0-9])(?: (" + VALUE + rb"))?\r\n(?:" + LINE + rb")*\r\n",
+    rb"HTTP/(1\.[01]) ([1-5][0-9][0-9])(?: (" + VALUE + rb"))?\r(\n(?:" + LINE + rb")*\r\n)",
 )
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] [1-5][0-9][0-9](?: " + VALUE + rb")?")
 # RFC 3986 3.2.2 without user information, and without the list separator; never empty.
@@ -51,7 +51,7 @@ _HOST = re.compile(rb"(?:[A-Za-z0-9\-._~!$&'()*+;=%]+|\[[0-9A-Fa-f:.]+\])(?::[0-
 _ABSOLUTE = re.compile(rb"(?i:(https?)://)([^/?]*)(.*)")
 _DEFAULT_PORTS = {b"http": b":80", b"https": b":443"}
 # RFC 9110 9.2.2, and those of the method registry that WebDAV clients use to read.
-_IDEMPOTENT = frozenset(b"GET HEAD OPTIONS TRACE PUT DELETE PROPFIND REPORT SEARCH".split())
+IDEMPOTENT = frozenset(b"GET HEAD OPTIONS TRACE PUT DELETE PROPFIND REPORT SEARCH".split())
 
 
 def find_head(
@@ -79,19 +79,40 @@ def find_head(
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class RequestHead(Fields):
+@value(frozen=True, slots=True)
+class RequestHead:
     """A valid request head.
 
-    ``target`` is what goes to the backend: origin-form or ``*`` (an absolute-form is reduced).
-    ``host``: the authority asked for, empty only in HTTP/1.0. ``framing``: of its body.
+    ``line``: its first line as it came, with the CR. ``target`` is what goes to the backend: origin-form or
+    ``*`` (an absolute-form is reduced). ``host``: the authority asked for, empty only in HTTP/1.0.
+    ``framing``: of its body. Field names are asked for in lower case.
     """
 
+    line: bytes = field(repr=False)
+    fields: Fields = field(repr=False)
     method: bytes
     target: bytes
     version: tuple[int, int]
     host: bytes
     framing: Framing
+
+    def get(self, name: bytes) -> bytes | None:
+        """See Fields."""
+        return self.fields.get(name)
+
+    def values(self, name: bytes) -> tuple[bytes, ...]:
+        """See Fields."""
+        return self.fields.values(name)
+
+    @property
+    def raw(self) -> bytes:
+        """The whole head as it came."""
+        return self.line + self.fields.text
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole head."""
+        return len(self.line) + len(self.fields.text)
 
     @property
     def keep_alive(self) -> bool:
@@ -112,29 +133,44 @@ class RequestHead(Fields):
     @property
     def idempotent(self) -> bool:
         """Whether it may be sent once more when nobody knows if it was executed."""
-        return self.method in _IDEMPOTENT
+        return self.method in IDEMPOTENT
 
     @property
     def expects_continue(self) -> bool:
         """The client waits for 100 before it sends the body (RFC 9110 10.1.1; not in HTTP/1.0)."""
-        return self.version >= (1, 1) and (self.get(b"expect") or b"").lower() == b"100-continue"
+        fields = self.fields
+        if b"expect" not in fields.marked or self.version < (1, 1):
+            return False
+        return (fields.get(b"expect") or b"").lower() == b"100-continue"
 
     @property
     def upgrade(self) -> bytes | None:
         """The protocols offered by Upgrade where Connection says so too, lower case (RFC 9110 7.8)."""
-        if self.version < (1, 1) or b"upgrade" not in self.options:
+        fields = self.fields
+        if b"upgrade" not in fields.options or self.version < (1, 1):
             return None
-        return b", ".join(self.values(b"upgrade")).lower() or None
+        return b", ".join(fields.values(b"upgrade")).lower() or None
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseHead(Fields):
-    """A valid response head. ``declared``: what its fields say of the body, None where nothing."""
+@value(frozen=True, slots=True)
+class ResponseHead:
+    """A valid response head. ``raw``: the whole of it; ``declared``: what its fields say of the body, None
+    where nothing. Field names are asked for in lower case."""
 
+    raw: bytes = field(repr=False)
+    fields: Fields = field(repr=False)
     status: int
     reason: bytes
     version: tuple[int, int]
     declared: Framing | None
+
+    def get(self, name: bytes) -> bytes | None:
+        """See Fields."""
+        return self.fields.get(name)
+
+    def values(self, name: bytes) -> tuple[bytes, ...]:
+        """See Fields."""
+        return self.fields.values(name)
 
     @property
     def keep_alive(self) -> bool:
@@ -150,28 +186,60 @@ class ResponseHead(Fields):
         return self.declared or UNTIL_CLOSE
 
 
-def parse_request(head: bytes, limits: MessageLimits = DEFAULT_LIMITS) -> RequestHead:
+def parse_request(
+    head: bytes, limits: MessageLimits = DEFAULT_LIMITS, before: RequestHead | None = None
+) -> RequestHead:
     """The request whose head (up to where ``find_head`` said) this is; one CRLF may precede it.
 
+    ``before``: an earlier head of the same connection and limits. Where all lines but the first are the
+    same, byte for byte, they were found valid, and what they say is known.
     Raises BadMessage: 400; 414; 431; 501 for CONNECT and unknown transfer codings; 505.
     """
-    raw = head[2:] if head.startswith(b"\r\n") else head
-    found = _REQUEST.fullmatch(raw)
+    if head.startswith(b"\r\n"):
+        head = head[2:]
+    found = _REQUEST.match(head)
     if found is None:
-        raise _request_complaint(raw)
-    method, target, digits = found.groups()
-    version = _VERSIONS[digits]
+        raise _request_complaint(head)
+    line, method, target, digits = found.groups()
     if len(target) > limits.target:
         raise TargetTooLong
-    _check_count(raw, limits, CLIENT)
-    low = raw.lower()
-    marks = request_marks(low)
-    fields = by_name(marks, CLIENT)
-    mark = fields.get(b"host")
-    host, resource = _authority(method, target, None if mark is None else value_of(raw, mark), version)
-    framing = declared(fields, raw, marks, version, CLIENT) or NO_BODY
-    options = _options(raw, marks, fields)
-    return RequestHead(raw, low, marks, options, method, resource, version, host, framing)
+    version = _VERSIONS[digits]
+    text = head[len(line) :]
+    if before is not None and before.fields.text == text and before.version is version:
+        host, resource = _authority(method, target, before.fields, version)
+        return RequestHead(line, before.fields, method, resource, version, host, before.framing)
+    fields = _fields(head, text, limits)
+    host, resource = _authority(method, target, fields, version)
+    framing = declared(fields.marked, text, fields.marks, version, CLIENT) or NO_BODY
+    return RequestHead(line, fields, method, resource, version, host, framing)
+
+
+def parse_again(
+    data: bytes, before: RequestHead, limits: MessageLimits = DEFAULT_LIMITS
+) -> RequestHead | None:
+    """The head that ``data`` is, where it is one without a body and says the same as ``before`` (of the same
+    connection) but for method and target; None where a closer look is needed, whatever the reason.
+
+    It comes to the same as ``find_head`` and ``parse_request``, by a comparison and one short regex.
+    """
+    text = before.fields.text
+    if not data.endswith(text) or before.framing is not NO_BODY or len(data) > limits.head:
+        return None
+    found = _AGAIN.match(data)
+    if found is None or found.end() != len(data) - len(text) or before.version is not HTTP_1_1:
+        return None
+    line, method, target = found.groups()
+    if len(target) > limits.target or method == b"CONNECT":
+        return None
+    return RequestHead(line, before.fields, method, target, HTTP_1_1, before.host, NO_BODY)
+
+
+def _fields(head: bytes, text: bytes, limits: MessageLimits) -> Fields:
+    if not _LINES.fullmatch(text):
+        raise _request_complaint(head)
+    _check_count(head, limits, CLIENT)
+    low = text.lower()
+    return Fields(text, low, request_marks(low), CLIENT)
 
 
 def parse_response(head: bytes, limits: MessageLimits = DEFAULT_LIMITS) -> ResponseHead:
@@ -179,15 +247,13 @@ def parse_response(head: bytes, limits: MessageLimits = DEFAULT_LIMITS) -> Respo
     found = _RESPONSE.fullmatch(head)
     if found is None:
         raise _response_complaint(head)
-    digits, status, reason = found.groups(b"")
+    digits, status, reason, text = found.groups(b"")
     version = _VERSIONS[digits]
     _check_count(head, limits, BACKEND)
-    low = head.lower()
-    marks = response_marks(low)
-    fields = by_name(marks, BACKEND)
-    framing = declared(fields, head, marks, version, BACKEND)
-    options = _options(head, marks, fields)
-    return ResponseHead(head, low, marks, options, int(status), reason, version, framing)
+    low = text.lower()
+    fields = Fields(text, low, response_marks(low), BACKEND)
+    framing = declared(fields.marked, text, fields.marks, version, BACKEND)
+    return ResponseHead(head, fields, int(status), reason, version, framing)
 
 
 def _check_count(raw: bytes, limits: MessageLimits, side: Side) -> None:
@@ -196,30 +262,22 @@ def _check_count(raw: bytes, limits: MessageLimits, side: Side) -> None:
         raise HeadTooLarge("too many fields", side)
 
 
-def _options(raw: bytes, marks: tuple[Mark, ...], fields: dict[bytes, Mark]) -> frozenset[bytes]:
-    mark = fields.get(b"connection")
-    if mark is None:
-        return _NO_OPTIONS
-    once = len(fields) == len(marks)
-    return connection_options(value_of(raw, mark) if once else list_of(raw, marks, b"connection"))
-
-
 def _stays(head: RequestHead | ResponseHead) -> bool:
-    return b"close" not in head.options and (head.version >= (1, 1) or b"keep-alive" in head.options)
+    fields = head.fields
+    return not fields.closes and (head.version >= HTTP_1_1 or b"keep-alive" in fields.options)
 
 
-def _authority(
-    method: bytes, target: bytes, host: bytes | None, version: tuple[int, int]
-) -> tuple[bytes, bytes]:
+def _authority(method: bytes, target: bytes, fields: Fields, version: tuple[int, int]) -> tuple[bytes, bytes]:
     """Who is asked for, and the target in origin-form (RFC 9112 3.2, 3.3).
 
     An absolute-form must name the same authority as Host, though RFC 9112 3.2.2 would prefer it
     silently: two names in one request serve nobody but those who play one against the other.
     """
+    host = fields.known.get(_HOST, _UNKNOWN)
+    if host is _UNKNOWN:
+        host = fields.known[_HOST] = _host(fields)
     if host is None and version >= (1, 1):
         raise BadMessage(400, "no Host")
-    if host is not None and not _HOST.fullmatch(host):
-        raise BadMessage(400, "invalid Host")
     if method == b"CONNECT":
         raise BadMessage(501, "CONNECT")
     if target.startswith(b"/") or (target == b"*" and method == b"OPTIONS"):
@@ -236,6 +294,16 @@ def _authority(
     if not rest.startswith(b"/"):
         rest = b"*" if method == b"OPTIONS" and not rest else b"/" + rest
     return host or authority, rest
+
+
+def _host(fields: Fields) -> bytes | None:
+    mark = fields.marked.get(b"host")
+    if mark is None:
+        return None
+    host = value_of(fields.text, mark)
+    if not _HOST.fullmatch(host):
+        raise BadMessage(400, "invalid Host")
+    return host
 
 
 def _bare(authority: bytes, port: bytes) -> bytes:

@@ -6,12 +6,15 @@ Only names are kept, and shown in the access log; tokens are not.
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 
 from exproxy.actions import Action, Count, Learn, Record
 from exproxy.model import User
 from protocols.http.authentication import Token, goes_on, tokens
 from protocols.http.head import RequestHead, ResponseHead
 from protocols.http.ntlm import Authenticate
+
+_NOTHING: tuple[Action, ...] = ()
 
 
 class _Stage(enum.Enum):
@@ -25,21 +28,27 @@ class _Stage(enum.Enum):
 
 
 class Login:
-    """``user``: whom the server has accepted on this connection, as the client spelled it; or None."""
+    """``user``: whom the server has accepted on this connection, as the client spelled it; or None.
+    ``objects``: some log-ins do not pass."""
 
-    __slots__ = ("_mechanism", "_name", "_old_refused", "_stage", "user")
+    __slots__ = ("_mechanism", "_name", "_stage", "objects", "user")
 
     def __init__(self, refuses_old: bool) -> None:
         """``refuses_old``: NTLMv1 does not pass, nor what might hide it."""
         self.user: str | None = None
-        self._old_refused = refuses_old
+        self.objects = refuses_old
         self._stage = _Stage.NONE
         self._name = ""
         self._mechanism = ""
 
+    @property
+    def under_way(self) -> bool:
+        """Whether the next answer belongs to a log-in."""
+        return self._stage is not _Stage.NONE
+
     def objection(self, head: RequestHead) -> str | None:
         """Why this request must not reach a server; None where nothing speaks against it."""
-        if not self._old_refused:
+        if not self.objects:
             return None
         for token in tokens(head):
             old = isinstance(token.message, Authenticate) and token.message.version == 1
@@ -49,11 +58,11 @@ class Login:
                 return "NTLMv1" if old else "a log-in that cannot be read"
         return None
 
-    def asked(self, head: RequestHead) -> list[Action]:
+    def asked(self, head: RequestHead) -> Sequence[Action]:
         """A request goes to its server."""
         found = tokens(head)
         if not found:
-            return [] if self.user is None else [Record({"user": self.user})]
+            return _NOTHING if self.user is None else [Record({"user": self.user})]
         token = found[0]
         actions: list[Action] = []
         if _last(token):
@@ -64,10 +73,13 @@ class Login:
         self._note(token)
         return actions
 
-    def answered(self, head: ResponseHead) -> list[Action]:
+    def answered(self, head: ResponseHead) -> Sequence[Action]:
         """The final head of the answer."""
-        stage, self._stage = self._stage, _Stage.NONE
-        if stage is _Stage.NONE or (stage is _Stage.ASKED and head.status not in (401, 407)):
+        stage = self._stage
+        if stage is _Stage.NONE:
+            return _NOTHING
+        self._stage = _Stage.NONE
+        if stage is _Stage.ASKED and head.status not in (401, 407):
             return []
         if goes_on(head):
             self._stage = _Stage.CHALLENGED

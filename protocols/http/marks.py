@@ -11,7 +11,7 @@ from protocols.http.head import ResponseHead
 class Marks:
     """``cookies``: names of the cookies that are ours and never reach a backend."""
 
-    __slots__ = ("_hsts", "_markers", "cookies")
+    __slots__ = ("_hsts", "_markers", "_strict", "cookies")
 
     def __init__(self, service: IService) -> None:
         targets: tuple[str | None, ...] = (None, *(route.name for route in service.routes))
@@ -20,6 +20,7 @@ class Marks:
             target: marker for target, marker in found.items() if marker is not None
         }
         self._hsts: bytes | None = service.hsts
+        self._strict = (b"Strict-Transport-Security", self._hsts or b"")
         self.cookies: frozenset[bytes] = frozenset(marker.cookie for marker in self._markers.values())
 
     def fields(
@@ -32,12 +33,10 @@ class Marks:
         """
         marker = self._markers.get(target)
         value = None if marker is None else marker.mark(facts, server)
-        fields: list[tuple[bytes, bytes]] = []
-        if self._hsts is not None and head.get(b"strict-transport-security") is None:
-            fields.append((b"Strict-Transport-Security", self._hsts))
+        strict = self._hsts is not None and head.get(b"strict-transport-security") is None
         if value is None:
-            return fields
-        fields.append((b"Set-Cookie", value))
+            return [self._strict] if strict else []
+        fields = [*([self._strict] if strict else []), (b"Set-Cookie", value)]
         cached = b", ".join(head.values(b"cache-control")).lower()
         if b"private" not in cached and b"no-store" not in cached:
             fields.append((b"Cache-Control", b"private"))

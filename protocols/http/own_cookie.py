@@ -99,6 +99,7 @@ class OwnCookie:
         self._secure = options.secure
         self._once = options.recheck == "first"
         self._servers = dict(keys.tokens(PURPOSE))
+        self._named = {token: (Named(server),) for token, server in self._servers.items()}
         self._tokens = {server: keys.token(PURPOSE, server) for server in keys.servers}
         self.name = options.cookie_name(keys.group)
         self._ours = re.compile(rb"(?:^|;)[\t ]*" + re.escape(self.name) + rb"[\t ]*=[\t ]*\"?([^;\"\t ]*)")
@@ -114,18 +115,21 @@ class OwnCookie:
     def __repr__(self) -> str:
         return f"<cookie {self.name.decode()}>"
 
-    def shown(self, head: RequestHead) -> list[bytes]:
+    def shown(self, head: RequestHead) -> tuple[bytes, ...]:
         """The tokens of ours that it brings; anything else in our cookie is as good as nothing."""
-        return [
-            token
-            for value in head.values(b"cookie")
-            for token in self._ours.findall(value)
-            if token in self._servers
-        ]
+        known = head.fields.known
+        shown: tuple[bytes, ...] | None = known.get(self)
+        if shown is None:
+            cookies = head.values(b"cookie")
+            tokens = [token for value in cookies for token in self._ours.findall(value)]
+            shown = known[self] = tuple([token for token in tokens if token in self._servers])
+        return shown
 
-    def named(self, shown: list[bytes]) -> tuple[Named, ...]:
+    def named(self, shown: tuple[bytes, ...]) -> tuple[Named, ...]:
         """The servers that those tokens are for."""
-        return tuple([Named(self._servers[token]) for token in shown])
+        if len(shown) == 1:
+            return self._named[shown[0]]
+        return tuple([each for token in shown for each in self._named[token]])
 
     def may_be_given(self, facts: Facts, head: RequestHead) -> bool:
         """Whether this client is a browser, over a scheme that the cookie may be given on."""

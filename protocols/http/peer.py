@@ -11,8 +11,19 @@ from exproxy.model import TLS, Facts, Source, User
 from exproxy.settings import Networks
 from protocols.http.client_certificate import certificate_fields
 from protocols.http.credentials import basic_user
-from protocols.http.edits import Origin
+from protocols.http.edits import (
+    REQUEST_LINE,
+    REQUEST_NAME,
+    Origin,
+    forward_request,
+    request_line,
+    request_name,
+    request_rest,
+)
 from protocols.http.head import RequestHead
+
+# request_line, request_rest and request_name in one.
+_FORWARDED = REQUEST_LINE + b"%b" + REQUEST_NAME + b"\r\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +40,17 @@ class Peer:
     ``trusted-proxies``, what it says of the client behind it is believed, request by request.
     """
 
-    __slots__ = ("_facts", "_networks", "origin")
+    __slots__ = ("_cookies", "_facts", "_networks", "origin")
 
-    def __init__(self, facts: Facts, service: IService) -> None:
+    def __init__(
+        self, facts: Facts, service: IService, without_cookies: frozenset[bytes] = frozenset()
+    ) -> None:
+        """``without_cookies``: names of the cookies that never reach a backend."""
         host = facts[Source].host
         scheme = "https" if TLS in facts else "http"
         self._networks: Networks = service.trusted_proxies
         self._facts = facts.plus(Scheme(scheme))
+        self._cookies = without_cookies
         tls = facts.get(TLS)
         self.origin = Origin(
             host,
@@ -45,10 +60,12 @@ class Peer:
             certificate_fields(tls.certificate if tls is not None else None),
         )
 
-    def facts(self, head: RequestHead) -> Facts:
-        """What is known when a backend has to be chosen for this request."""
+    def facts(self, head: RequestHead, *known: object) -> Facts:
+        """What is known when a backend has to be chosen for this request; ``known``: facts beside."""
         user = basic_user(head)
-        told: list[object] = [head] if user is None else [head, User(user)]
+        if user is None and not self.origin.trusted:
+            return self._facts.plus(head, *known)
+        told: list[object] = [head, *known] if user is None else [head, *known, User(user)]
         if not self.origin.trusted:
             return self._facts.plus(*told)
         host = last_untrusted(head.values(b"x-forwarded-for"), self._networks)
@@ -58,6 +75,22 @@ class Peer:
         if proto in (b"http", b"https"):
             told.append(Scheme(proto.decode("ascii")))
         return self._facts.plus(*told)
+
+    def forwarded(self, head: RequestHead, request_id: bytes, upgrade: bool, expect: bool) -> bytes:
+        """The head that goes to the backend; see forward_request."""
+        origin = self.origin
+        if upgrade or not expect or head.version < (1, 1):
+            return forward_request(
+                head, origin, request_id, upgrade=upgrade, without_cookies=self._cookies, expect=expect
+            )
+        # Nearly all: what does not depend on the target is the same for the same field lines.
+        known = head.fields.known
+        rest = known.get(self)
+        if rest is None:
+            rest = known[self] = request_rest(head, origin, without_cookies=self._cookies)
+        if origin.trusted:
+            return request_line(head) + rest + request_name(head, origin, request_id) + b"\r\n"
+        return _FORWARDED % (head.method, head.target, rest, request_id)
 
     def request_id(self, head: RequestHead) -> bytes | None:
         """The id that a trusted proxy gave this request, or None."""

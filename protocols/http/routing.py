@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from exproxy.interfaces import IService
 from exproxy.model import TLS, Facts, Source
@@ -15,6 +16,9 @@ from protocols.http.head import RequestHead
 from protocols.http.marks import Marks
 from protocols.http.refusal import has_page, page, refusal
 
+# Hosts and directories whose route is remembered, and how long they may be together.
+_WAYS = 1024
+_USUAL = 512
 _PORT = re.compile(r":[0-9]*$")
 
 
@@ -70,12 +74,15 @@ def _shown(route: Route, facts: Facts) -> bool:
 class Routing:
     """The routes of one service, in their order; shared by all its conversations.
 
-    ``marks``: the cookies of their persistences.
+    ``marks``: the cookies of their persistences; ``routed``: whether there are any.
     """
 
     def __init__(self, service: IService) -> None:
         self._matchers = [_Matcher(route) for route in service.routes]
+        self.routed = bool(self._matchers)
         self._depth = max((each.depth for each in self._matchers), default=0)
+        # Clients ask for few directories, again and again.
+        self._fitting = lru_cache(maxsize=_WAYS)(self._first)
         self._host_name = service.host_name
         self._rest = Way(None, service.timeouts, service.limits, service.answer)
         self.marks = Marks(service)
@@ -86,12 +93,14 @@ class Routing:
 
         Without routes a path decides nothing and stays as it came. Raises BadMessage (400).
         """
-        if not head.target.startswith(b"/"):
+        target = head.target
+        if not target.startswith(b"/"):
+            return head, ()
+        if not self._matchers:
+            if b"%" in target:
+                paths.check(head.path)
             return head, ()
         raw = head.path
-        if not self._matchers:
-            paths.check(raw)
-            return head, ()
         path = paths.canonical(raw, head.query, max(self._depth, 1))
         if path.raw != raw:
             head = replace(head, target=path.raw + head.target[len(raw) :])
@@ -101,13 +110,19 @@ class Routing:
         """The first route that fits; a client that it does not admit is refused, and no other is tried."""
         if not self._matchers:
             return self._rest
-        host = _PORT.sub("", head.host.decode("ascii")).lower().rstrip(".")
-        for each in self._matchers:
-            if each.fits(host, segments):
-                if each.route.admits(facts[Source].host) and _shown(each.route, facts):
-                    return each.way
-                return replace(each.way, answer=Reply(403))
-        return self._rest
+        # So many segments decide, and one more says that there are more.
+        deciding = segments[: self._depth + 1]
+        find = self._fitting if len(head.host) + len(head.target) <= _USUAL else self._first
+        each = find(head.host, deciding)
+        if each is None:
+            return self._rest
+        if each.route.admits(facts[Source].host) and _shown(each.route, facts):
+            return each.way
+        return replace(each.way, answer=Reply(403))
+
+    def _first(self, authority: bytes, segments: tuple[str, ...]) -> _Matcher | None:
+        host = _PORT.sub("", authority.decode("ascii")).lower().rstrip(".")
+        return next((each for each in self._matchers if each.fits(host, segments)), None)
 
     def says(self, answer: Answer, head: RequestHead, close: bool) -> bytes:
         """The whole response."""

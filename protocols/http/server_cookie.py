@@ -122,7 +122,7 @@ def cookies_set(head: ResponseHead) -> list[ServerCookie]:
 
 def learnt(head: ResponseHead) -> list[Action]:
     """What an answer's cookies tell a persistence that learns them."""
-    return [Learn(cookie) for cookie in cookies_set(head)] if b"\nset-cookie:" in head.low else []
+    return [Learn(cookie) for cookie in cookies_set(head)] if b"\nset-cookie:" in head.fields.low else []
 
 
 @implementer(IPersistencePlugin)

@@ -60,6 +60,8 @@ class SuperHttp:
         self._keys = keys
         self._own = OwnCookie(options, keys)
         self.cookie = self._own.name
+        # See IMarker.
+        self.mark = self._own.mark
 
     def __repr__(self) -> str:
         return f"<super-http {self.cookie.decode()}>"
@@ -69,19 +71,26 @@ class SuperHttp:
         head = facts.get(RequestHead)
         if head is None:
             return ()
+        named: tuple[Named, ...] | None = head.fields.known.get(self)
+        if named is not None:
+            return named
         shown = self._own.shown(head)
-        return self._own.named(shown) + self._fingerprint(facts, head, shown)
+        named, keys = self._own.named(shown), self._fingerprint(facts, head, shown)
+        if keys:
+            return named + keys
+        if named:
+            # It is the cookie alone that tells, whatever the path.
+            head.fields.known[self] = named
+        return named
 
     def remember(self, facts: Facts) -> tuple[Key, ...]:
         """See IPersistence."""
         head = facts.get(RequestHead)
-        return () if head is None else self._fingerprint(facts, head, self._own.shown(head))
+        if head is None or self in head.fields.known:
+            return ()
+        return self._fingerprint(facts, head, self._own.shown(head))
 
-    def mark(self, facts: Facts, server: str) -> bytes | None:
-        """See IMarker."""
-        return self._own.mark(facts, server)
-
-    def _fingerprint(self, facts: Facts, head: RequestHead, shown: list[bytes]) -> tuple[Key, ...]:
+    def _fingerprint(self, facts: Facts, head: RequestHead, shown: tuple[bytes, ...]) -> tuple[Key, ...]:
         """What tells a client without our cookie from others; nothing where it can be given one."""
         user = basic_user(head)
         if user is not None:

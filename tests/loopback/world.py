@@ -28,6 +28,8 @@ from tests.loopback.pairs import Far, server_tls
 class Records(AccessLog):
     """An access log that keeps its records."""
 
+    wanted = True
+
     def __init__(self) -> None:
         super().__init__(reactor, None)
         self.kept: list[dict[str, Any]] = []

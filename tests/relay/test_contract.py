@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import select
 from typing import Any
 
@@ -12,8 +13,10 @@ from twisted.trial.unittest import TestCase
 from exproxy.model import BACKEND, CLIENT
 from exproxy.poller import poller
 from exproxy.relay import Sweep, join, lend
+from exproxy.relay.bounded import BoundedRelay
 from exproxy.relay.copying import CopyingRelay
 from exproxy.relay.joined import LOST
+from exproxy.relay.lending import StreamLoan
 from exproxy.relay.sockets import SocketRelay
 from tests.loopback.pairs import Recorder, pair, stream_pair
 
@@ -26,6 +29,22 @@ class User:
 
     def finished(self, side: Any, reason: str) -> None:
         self.over.callback((side, reason))
+
+
+class Slowing(Recorder):
+    """The user of a sink that stops its source, as a session does."""
+
+    def __init__(self, source: Any) -> None:
+        super().__init__()
+        self._source = source
+
+    def filled(self, wire: Any) -> None:
+        super().filled(wire)
+        self._source.pause()
+
+    def drained(self, wire: Any) -> None:
+        super().drained(wire)
+        self._source.resume()
 
 
 class Contract:
@@ -278,8 +297,7 @@ class Contract:
 
     async def test_bounded(self) -> None:
         """A bounded relay moves its bytes and gives the wire back with what came after them."""
-        client, client_far = await self.pair(self, self.client_tls)
-        backend, backend_far = await self.pair(self, self.backend_tls)
+        client, backend, client_far, backend_far = await self.ends()
         heir = Recorder()
         counts: list[int] = []
         backend.attach(heir)
@@ -291,8 +309,7 @@ class Contract:
 
     async def test_bounded_ends_early(self) -> None:
         """A source that ends before its bytes have moved goes back to the heir, who hears of it."""
-        client, client_far = await self.pair(self, self.client_tls)
-        backend, _ = await self.pair(self, self.backend_tls)
+        client, backend, client_far, _ = await self.ends()
         heir = Recorder()
         counts: list[int] = []
         lend(client, backend, 10, heir, counts.append)
@@ -300,6 +317,70 @@ class Contract:
         client_far.transport.loseConnection()
         await heir.until(lambda: "ended" in heir.words() or "lost" in heir.words())
         self.assertEqual(counts, [4])
+
+    async def test_bounded_bulk(self) -> None:
+        """Many megabytes with bytes of another message behind them: each arrives once, in order, and a
+        sink that reads slowly slows the source."""
+        client, backend, client_far, backend_far = await self.ends()
+        heir, body = Slowing(client), random.Random(1).randbytes(8 << 20)
+        counts: list[int] = []
+        backend.attach(heir)
+        backend_far.transport.pauseProducing()
+        self.assertIs(
+            type(lend(client, backend, len(body), heir, counts.append)),
+            StreamLoan if isinstance(self, PlainStreamsTests) else BoundedRelay,
+        )
+        client_far.transport.write(body + b"rest")
+        await heir.until(lambda: "filled" in heir.words())
+        self.assertEqual(counts, [])
+        backend_far.transport.resumeProducing()
+        await backend_far.until(lambda: len(backend_far.data) >= len(body))
+        await heir.until(lambda: heir.bytes() == b"rest")
+        self.assertEqual(counts, [len(body)])
+        self.assertEqual(hashlib.sha256(backend_far.data).digest(), hashlib.sha256(body).digest())
+
+    async def test_bounded_stopped(self) -> None:
+        """Taken back in the middle: what has moved is counted, and the rest comes to the heir."""
+        client, backend, client_far, backend_far = await self.ends()
+        heir = Recorder()
+        counts: list[int] = []
+        relay = lend(client, backend, 1 << 30, heir, counts.append)
+        client_far.transport.write(b"a" * 100)
+        await backend_far.until(lambda: len(backend_far.data) == 100)
+        relay.stop()
+        relay.stop()
+        client_far.transport.write(b"b" * 100)
+        await heir.until(lambda: heir.bytes() == b"b" * 100)
+        self.assertEqual((counts, len(backend_far.data)), ([100], 100))
+
+    async def test_bounded_sink_lost(self) -> None:
+        """A sink that goes in the middle is told to its own user; the source can be taken back."""
+        client, backend, client_far, backend_far = await self.ends()
+        heir, other = Recorder(), Recorder()
+        counts: list[int] = []
+        backend.attach(other)
+        relay = lend(client, backend, 64 << 20, heir, counts.append)
+        client_far.transport.write(bytes(4 << 20))
+        await backend_far.until(lambda: len(backend_far.data) > 0)
+        backend_far.transport.abortConnection()
+        await other.until(lambda: "lost" in other.words())
+        relay.stop()
+        self.assertEqual(len(counts), 1)
+
+    async def test_bounded_other_direction(self) -> None:
+        """While one direction is lent the other one goes on as it did, to the same end of the source."""
+        client, backend, client_far, backend_far = await self.ends()
+        heir = Recorder()
+        backend.attach(heir)
+        lend(client, backend, 20, heir, lambda count: None)
+        client_far.transport.write(b"0123456789")
+        await backend_far.until(lambda: len(backend_far.data) == 10)
+        backend_far.transport.write(b"early answer")
+        await heir.until(lambda: heir.bytes() == b"early answer")
+        client.write(b"on its way")
+        await client_far.until(lambda: client_far.data == b"on its way")
+        client_far.transport.write(b"0123456789")
+        await backend_far.until(lambda: len(backend_far.data) == 20)
 
 
 class PlainTests(Contract, TestCase):
@@ -341,7 +422,7 @@ class Streams:
 
 
 class PlainStreamsTests(Streams, Contract, TestCase):
-    """TCP to TCP, copied from stream to stream."""
+    """TCP to TCP, copied from stream to stream; what is lent passes from socket to socket."""
 
 
 class ClientTlsStreamsTests(Streams, ClientTlsTests):
