@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _say(f"SEED={seed}: {len(plan)} faults in {seconds:.0f} s, {options.clients} clients")
     folder = Path(tempfile.mkdtemp(prefix="soak-"))
     site = Site(folder, own_network(), ca_file(), pem(NAME), options.workers)
-    soak = Soak(site, seed, _say)
+    soak = Soak(site, seed, _say, options.only)
     try:
         soak.start()
         _say("each kind of client once")
@@ -74,6 +74,7 @@ def _options() -> argparse.ArgumentParser:
     )
     parser.add_argument("--clients", type=int, default=CLIENTS, help="at a time")
     parser.add_argument("--workers", default="", help="exproxy's `workers:`; nothing leaves it out")
+    parser.add_argument("--only", nargs="*", default=[], help="beginnings of clients' names")
     parser.add_argument("--out", type=Path, default=Path("build/soak"), help="where results are written")
     return parser
 

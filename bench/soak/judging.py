@@ -15,10 +15,18 @@ GROWTH = 1.0
 JUDGED = 600.0
 # Descriptors of pipes that exproxy keeps when they are idle (docs/performance.md).
 KEPT = {"pipe": 32}
-# Classes whose instances are kept on purpose, each kind of them up to a limit: tables of persistence,
-# rates, sessions of TLS with servers.
-TABLES = ("exproxy.store.", "exproxy.model.Key", "exproxy.rate.", "OpenSSL.SSL.Session")
-# What grows by pools and not by connections, and what only a look into the process makes.
+# Objects that are kept on purpose, each up to a limit of its own, by the begin of the class's name: entries of the
+# persistence tables, what a cache has of Content-Length, rates; TLS with each server that somebody was taken to, its sessions.
+TABLES = {
+    "exproxy.store.": 200_000,
+    "exproxy.model.Key": 200_000,
+    "exproxy.rate.": 200_000,
+    "protocols.http.framing.Framing": 4096,
+    "OpenSSL.SSL.Session": 1000,
+    "exproxy.tls.client.ClientTLS": 100,
+    "OpenSSL.SSL.Context": 100,
+}
+# Timers are counted by what they call, and Deferreds belong to whatever waits for them.
 _PASSING = ("twisted.internet.base.DelayedCall", "twisted.internet.defer.")
 
 
@@ -66,8 +74,10 @@ def _allowed(part: str, name: str, then: Counter[str]) -> float:
     if part in ("sessions", "leases"):
         # Not what there was before, but none.
         return 0
-    if part == "objects" and name.startswith((*TABLES, *_PASSING)):
+    if part == "objects" and name.startswith(_PASSING):
         return math.inf
+    if part == "objects":
+        return then[name] + max((most for begin, most in TABLES.items() if name.startswith(begin)), default=0)
     return max(then[name], KEPT.get(name, 0) if part == "descriptors" else 0)
 
 
@@ -76,5 +86,5 @@ def tables(before: View, after: View) -> dict[str, int]:
     return {
         name: after.objects[name] - before.objects[name]
         for name in sorted(after.objects)
-        if name.startswith(TABLES) and after.objects[name] != before.objects[name]
+        if name.startswith(tuple(TABLES)) and after.objects[name] != before.objects[name]
     }

@@ -43,6 +43,7 @@ class Line:
     def __init__(self, sock: socket.socket, patience: float) -> None:
         self.sock = sock
         self._held = b""
+        self.name = "{}:{}".format(*sock.getsockname())
         sock.settimeout(patience)
         with suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -142,6 +143,13 @@ class Line:
             self.sock.shutdown(socket.SHUT_WR)
         except OSError as error:
             raise Cut(f"half-close: {_said(error)}") from None
+
+    def goodbye(self) -> None:
+        """Say that it is the end, where TLS has a word for it: without, it could be anybody's."""
+        if isinstance(self.sock, ssl.SSLSocket):
+            with suppress(OSError, ValueError):
+                self.sock.setblocking(False)
+                self.sock.unwrap()
 
     def reset(self) -> None:
         """Close with RST."""

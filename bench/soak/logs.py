@@ -6,6 +6,7 @@ import json
 import re
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 _BAD = re.compile(
     r"Traceback \(most recent|Unhandled|#critical\]|#error\]|Exception ignored|was never awaited"
@@ -24,6 +25,8 @@ class AccessLog:
         self.lines = 0
         self.broken = 0
         self.reasons: Counter[str] = Counter()
+        # Records of clients that are wanted: what came of them is asked about before their lines are read.
+        self.wanted: dict[str, list[dict[str, Any]]] = {}
 
     def rotate(self) -> None:
         """Move it away; whoever writes it is to be told next."""
@@ -52,7 +55,10 @@ class AccessLog:
     def _count(self, line: bytes) -> None:
         self.lines += 1
         try:
-            self.reasons[str(json.loads(line)["reason"])] += 1
+            record = json.loads(line)
+            self.reasons[str(record["reason"])] += 1
+            if record["client"] in self.wanted:
+                self.wanted[record["client"]].append(record)
         except (ValueError, KeyError, TypeError):
             self.broken += 1
 

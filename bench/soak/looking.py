@@ -36,14 +36,14 @@ class View:
 
     def least(self, other: View) -> View:
         """The smaller count of each: what was there at both times."""
-        return View(*(_least(getattr(self, name), getattr(other, name)) for name in PARTS))
+        return View(*(getattr(self, name) & getattr(other, name) for name in PARTS))
+
+    def most(self, other: View) -> View:
+        """The larger count of each."""
+        return View(*(getattr(self, name) | getattr(other, name) for name in PARTS))
 
 
 PARTS = ("descriptors", "objects", "timers", "sessions", "leases")
-
-
-def _least(one: Counter[str], other: Counter[str]) -> Counter[str]:
-    return Counter({name: min(one[name], other[name]) for name in one.keys() & other.keys()})
 
 
 def processes(pid: int) -> list[int]:

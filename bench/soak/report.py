@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections import Counter
 from dataclasses import asdict
 from typing import Any
@@ -16,15 +17,19 @@ from bench.tables import markdown, number
 _WHAT = ("cut", "refused", "lied", "moved", "wrong")
 # Unexplained outcomes that are told one by one.
 _SHOWN = 20
+# Twisted ends a process by the signal that it was told to end by; its last word is that all is done.
+ENDS = (0, -signal.SIGTERM)
+_LAST = "Server Shut Down"
 
 
 def result(soak: Soak, seconds: float, options: dict[str, Any]) -> dict[str, Any]:
     """All of it, with ``problems``: why the soak has failed."""
-    found = soak.found
+    found, log = soak.found, soak.access_log
     count, shown = bad_lines(soak.output)
     split = _split(found)
+    for outcome in split[False]:
+        outcome["records"] = log.wanted.get(outcome["client"], [])
     grown = judging.growth(found.memory)
-    log = soak.access_log
     made: dict[str, Any] = {
         **options,
         "seconds": seconds,
@@ -42,7 +47,7 @@ def result(soak: Soak, seconds: float, options: dict[str, Any]) -> dict[str, Any
         "descriptors": {"before": found.before.descriptors, "after": found.after.descriptors},
         "objects": {"before": found.before.objects, "after": found.after.objects},
         "memory": {"samples": found.memory, "growth": asdict(grown) if grown else None},
-        "log": {"bad": count, "shown": shown},
+        "log": {"bad": count, "shown": shown, "ended": _LAST in soak.output.read_text(errors="replace")},
         "access log": {"lines": log.lines, "broken": log.broken, "reasons": log.reasons.most_common(50)},
         "exit code": found.code,
     }
@@ -90,7 +95,7 @@ def _problems(
         )
     if grown is not None and grown.bad and seconds >= judging.JUDGED:
         problems.append(f"memory grows by {grown.slope:.1f} MiB an hour")
-    if found.code != 0:
+    if found.code not in ENDS or not made["log"]["ended"]:
         problems.append("it did not end at SIGTERM" if found.code is None else f"exit code {found.code}")
     if found.stray:
         problems.append(f"processes that outlive it: {found.stray}")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import random
 import signal
 import sysconfig
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +57,11 @@ class Findings:
 class Soak:
     """See the module. ``say`` hears what goes on."""
 
-    def __init__(self, site: Site, seed: int, say: Callable[[str], None]) -> None:
+    def __init__(self, site: Site, seed: int, say: Callable[[str], None], only: Sequence[str] = ()) -> None:
         self._site = site
         self._seed = seed
+        self._only = list(only)
+        self._dice = random.Random(seed)
         self._say = say
         self.found = Findings()
         self.output = site.folder / "output"
@@ -91,7 +94,7 @@ class Soak:
             "ca": str(site.ca),
             "pem": str(site.pem),
         }
-        self._clients = Child("bench.soak.clients", {**about, "seed": self._seed})
+        self._clients = Child("bench.soak.clients", {**about, "seed": self._seed, "only": self._only})
         self._until_served()
 
     def _until_served(self) -> None:
@@ -137,7 +140,7 @@ class Soak:
         """Each kind of client once, then the look before. Raises Failed and Blind."""
         self._order({"do": "each"})
         self._hear(_EACH, self.found.warming)
-        self.found.before = self._quiet(lambda view: all(not n for n in view.sessions.values()))
+        self.found.before = self._quiet(lambda view: not any(view.sessions.values()), first=True)
         self.found.processes = len(self._now())
 
     def load(self, clients: int, plan: list[Fault], seconds: float) -> None:
@@ -189,30 +192,39 @@ class Soak:
         for said in self._clients.heard(seconds):
             if "done" in said:
                 return said
-            outcomes.append(said)
+            self._told(said, outcomes)
         raise Failed("the clients do not come to an end")
 
     def _listen(self, seconds: float) -> None:
         assert self._clients is not None
-        self.found.outcomes += self._clients.heard(seconds)
+        for said in self._clients.heard(seconds):
+            self._told(said, self.found.outcomes)
+
+    def _told(self, outcome: dict[str, Any], outcomes: list[dict[str, Any]]) -> None:
+        outcomes.append(outcome)
+        self.access_log.wanted[outcome["client"]] = []
 
     def _now(self) -> list[int]:
         assert self._exproxy is not None
         return looking.processes(self._exproxy.pid)
 
-    def _quiet(self, calm: Callable[[View], bool]) -> View:
+    def _quiet(self, calm: Callable[[View], bool], first: bool = False) -> View:
         """Several views, until it is calm or the time is over; what was in all of them."""
         end = time.monotonic() + SETTLING
         least: View | None = None
+        most = View()
         taken = 0
         while taken < _VIEWS or (not calm(least or View()) and time.monotonic() < end):
             self.check()
             seen = looking.view(self._now(), self._inside)
             least = seen if least is None else least.least(seen)
+            most = most.most(seen)
             taken += 1
-            time.sleep(_BETWEEN)
+            # Not in step with the checks, which come once a second.
+            time.sleep(self._dice.uniform(0.5, 1.5) * _BETWEEN)
         assert least is not None
-        return least
+        # A timer and a check under way take turns, so there is no least number of timers.
+        return replace(least, timers=most.timers) if first else least
 
     def _rotate(self) -> None:
         assert self._exproxy is not None

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -34,9 +35,10 @@ _PAUSE = 0.1
 class Crowd:
     """Threads that do one thing after the other."""
 
-    def __init__(self, site: Site, seed: int) -> None:
+    def __init__(self, site: Site, seed: int, only: Sequence[str]) -> None:
         self._site = site
         self._seed = seed
+        self._names = [name for name in KINDS if not only or name.startswith(tuple(only))]
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -50,7 +52,7 @@ class Crowd:
 
     def each(self) -> None:
         """Each kind once with each pool."""
-        deeds = [(kind, pool) for kind in KINDS for pool in POOLS]
+        deeds = [(kind, pool) for kind in self._names for pool in POOLS]
         with ThreadPoolExecutor(_AT_ONCE) as threads:
             for number, (kind, pool) in enumerate(deeds):
                 # Nobody else may be at the same address: some of them count its connections.
@@ -81,9 +83,11 @@ class Crowd:
     def _client(self, number: int) -> None:
         dice = random.Random(f"{self._seed} {number}")
         memory: dict[tuple[str, ...], tuple[str, float]] = {}
-        names, weights = list(KINDS), [weight for _, weight in KINDS.values()]
+        weights = [KINDS[name][1] for name in self._names]
         while not self._stop.wait(dice.expovariate(1 / _PAUSE)):
-            self._one(dice.choices(names, weights)[0], dice.choice(list(POOLS)), dice, number, memory, False)
+            self._one(
+                dice.choices(self._names, weights)[0], dice.choice(list(POOLS)), dice, number, memory, False
+            )
 
     def _one(
         self,
@@ -123,7 +127,7 @@ def main() -> None:
     said = json.loads(sys.argv[1])
     site = Site(Path(said["folder"]), said["network"], Path(said["ca"]), Path(said["pem"]))
     threading.stack_size(256 * 1024)
-    crowd = Crowd(site, said["seed"])
+    crowd = Crowd(site, said["seed"], said["only"])
     for line in sys.stdin:
         order = json.loads(line)
         if order["do"] == "each":

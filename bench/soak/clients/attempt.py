@@ -22,7 +22,7 @@ class Outcome:
     """What somebody has to account for: ``what`` is cut, refused, lied, moved or wrong.
 
     ``server`` is the one that served, "" where nobody knew yet; ``since`` and ``until`` are readings of
-    the system's monotonic clock.
+    the system's monotonic clock; ``client`` is the address of the last connection, as the access log has it.
     """
 
     what: str
@@ -32,6 +32,7 @@ class Outcome:
     since: float
     until: float
     why: str
+    client: str
 
 
 @dataclass
@@ -51,6 +52,7 @@ class Attempt:
     server: str = ""
     rules: int = 0
     moved_bytes: int = 0
+    client: str = ""
     since: float = field(default_factory=time.monotonic)
     _lines: list[Line] = field(default_factory=list)
 
@@ -70,6 +72,7 @@ class Attempt:
         """Connect and no more. Raises Cut."""
         line = dial((self.site.front(self.pool), PORTS[service]), self.source, patience, buffer)
         self._lines.append(line)
+        self.client = line.name
         return line
 
     def number(self) -> int:
@@ -115,7 +118,7 @@ class Attempt:
             line.close()
 
     def _say(self, what: str, server: str, since: float, why: str) -> None:
-        self.tell(Outcome(what, self.kind, self.pool, server, since, time.monotonic(), why))
+        self.tell(Outcome(what, self.kind, self.pool, server, since, time.monotonic(), why, self.client))
 
 
 Kind = Callable[[Attempt], Any]

@@ -93,6 +93,7 @@ class Server:
             if name in _TLS:
                 line.secure(self._tls)
             self._services[name](line, self.modes)
+            line.goodbye()
 
 
 def main() -> None:
