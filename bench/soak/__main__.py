@@ -3,8 +3,8 @@
     make soak [MINUTES=20] [SEED=n] [OUT=FOLDER] [WORKERS=n]
     python -m bench.soak --help
 
-See docs/soak.md. It needs Linux; everything runs on 127.0.0.0/8 and ends with the tool. Exit code 1: something leaked or
-was wrong; 2: it could not be done.
+See docs/soak.md. It needs Linux; everything runs on 127.0.0.0/8 and ends with the tool. Exit code 1:
+something leaked or was wrong; 2: it could not be done.
 """
 
 from __future__ import annotations

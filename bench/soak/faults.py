@@ -15,7 +15,7 @@ FAULTS = (*(mode for mode in MODES if mode != "well"), STOP, KILL)
 # Seconds that a fault has consequences for: checks have to find out, connections are still there.
 AFTER = 4.0
 # Seconds of a fault, and from one to the next; there are two at a time now and then.
-_SHORTEST, _LONGEST, _APART = 1.5, 6.0, 6.0
+_SHORTEST, _LONGEST, _APART = 1.5, 6.0, 8.0
 # Seconds without any, at the begin and at the end.
 _FIRST, _LAST = 2.0, 12.0
 
@@ -37,24 +37,25 @@ class Fault:
 def schedule(seed: int, seconds: float) -> list[Fault]:
     """All of a run; each kind once before any comes again, and no server has two at a time."""
     dice = random.Random(f"faults {seed}")
-    calm = min(_LAST, seconds / 4)
-    scale = min(1.0, (seconds - calm) / (len(FAULTS) * 3.0))
+    room = seconds - min(_LAST, seconds / 4)
+    # In a short run everything is closer together.
+    apart = min(_APART, room / (len(FAULTS) + 2))
+    scale = apart / _APART
     made: list[Fault] = []
     bag: list[str] = []
     now = _FIRST * scale
     while True:
         if not bag:
             bag = dice.sample(FAULTS, len(FAULTS))
-        fault = Fault(
-            bag.pop(), dice.choice(POOLS["shaky"]), now, now + dice.uniform(_SHORTEST, _LONGEST) * scale
-        )
-        if fault.end > seconds - calm:
-            return made
-        if not any(other.server == fault.server and other.end >= now for other in made):
+        busy = {fault.server for fault in made if fault.end >= now}
+        free = [server for server in POOLS["shaky"] if server not in busy]
+        if free:
+            lasts = dice.uniform(_SHORTEST, _LONGEST) * scale
+            fault = Fault(bag.pop(), dice.choice(free), now, now + lasts)
+            if fault.end > room:
+                return made
             made.append(fault)
-        else:
-            bag.insert(0, fault.what)
-        now += dice.expovariate(1 / _APART) * scale
+        now += dice.uniform(0.2, 1.6) * apart
 
 
 def turns(faults: Sequence[Fault]) -> Iterator[tuple[float, bool, Fault]]:

@@ -15,8 +15,9 @@ GROWTH = 1.0
 JUDGED = 600.0
 # Descriptors of pipes that exproxy keeps when they are idle (docs/performance.md).
 KEPT = {"pipe": 32}
-# Objects that are kept on purpose, each up to a limit of its own, by the begin of the class's name: entries of the
-# persistence tables, what a cache has of Content-Length, rates; TLS with each server that somebody was taken to, its sessions.
+# Objects that are kept on purpose, each up to a limit of its own, by the begin of the class's name: entries
+# of the persistence tables, what a cache has of Content-Length, rates; TLS with each server that somebody was
+# taken to, and its sessions.
 TABLES = {
     "exproxy.store.": 200_000,
     "exproxy.model.Key": 200_000,

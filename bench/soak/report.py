@@ -128,7 +128,8 @@ def summary(made: dict[str, Any]) -> str:
         grown += f" (not judged below {judging.JUDGED / 60:.0f} minutes)"
     kinds = Counter(each["what"] for each in made["faults"])
     lines = [
-        f"seed {made['seed']}, {made['seconds']:.0f} s, {made['clients']} clients, {made['processes']} process(es)",
+        f"seed {made['seed']}, {made['seconds']:.0f} s, {made['clients']} clients, "
+        f"{made['processes']} process(es) of exproxy",
         f"faults: {', '.join(f'{n} {what}' for what, n in sorted(kinds.items())) or 'none'}",
         f"whole transfers by pool: {made['pools']}, {number(made['bytes'] / 1e9)} GB verified",
         f"cut, refused, lied or moved: {made['explained']} by faults, {len(made['unexplained'])} unexplained",

@@ -1,4 +1,4 @@
-"""One soak: everything is started, each kind of client comes once, the load goes on, and what is left is looked at."""
+"""One soak: all is started, each kind of client comes once, the load goes on, what is left is seen."""
 
 from __future__ import annotations
 

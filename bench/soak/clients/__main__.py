@@ -1,7 +1,7 @@
 """The clients' process: ``python -m bench.soak.clients ARGUMENT``, orders as lines of JSON on stdin.
 
 ``{"do": "each"}``: each kind once with each pool, and nothing long; answered by ``{"done": "each"}``.
-``{"do": "load", "clients": …}``: until ``{"do": "stop"}``, which is answered by ``{"done": "stop"}`` and counts.
+``{"do": "load", "clients": …}``: until ``{"do": "stop"}``, which ``{"done": "stop"}`` answers, with counts.
 What somebody has to account for is told at once, as an ``Outcome``. The end of stdin is the end.
 """
 

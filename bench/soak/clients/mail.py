@@ -137,4 +137,4 @@ def _mails(attempt: Attempt, line: Line) -> None:
         attempt.served_by(name)
         verdict(verdict_)
         attempt.moved_bytes += length
-    _ask(line, b"QUIT", b"221", ())
+    _ask(line, b"QUIT", b"221", _LATER)

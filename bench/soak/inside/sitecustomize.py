@@ -2,8 +2,8 @@
 
 Python imports this by itself, so the process is started by its own command and is what it always is; so are
 those that it starts. A connection to ``$EXPROXY_SOAK_INSIDE/PID`` is answered with one line of JSON:
-``objects`` (instances by class), ``timers`` (the reactor's, by what they call), ``sessions`` by service, ``links`` and ``load`` by
-backend. It is counted in the reactor's thread, after the collector has run.
+``objects`` (instances by class), ``timers`` (the reactor's, by what they call), ``sessions`` by service,
+``links`` and ``load`` by backend. It is counted in the reactor's thread, after the collector has run.
 """
 
 import gc

@@ -1,8 +1,8 @@
 """The web server: pages and bodies by number and length, uploads that are compared, waits, upgrades.
 
-Targets end with ``?number=…&length=…``; a path that contains ``chunked``, ``close``, ``wait`` or ``ws`` says how
-the answer is to be. Each answer names the server in ``X-Server``, repeats the number in ``X-Number``, and tells the client's
-address as it was told in ``X-From``.
+Targets end with ``?number=…&length=…``; a path that contains ``chunked``, ``close``, ``wait`` or ``ws`` says
+how the answer is to be. Each answer names the server in ``X-Server``, repeats the number in ``X-Number``, and
+says in ``X-From`` which address the client is said to have.
 """
 
 from __future__ import annotations
