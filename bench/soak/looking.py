@@ -26,21 +26,22 @@ class Blind(Exception):
 
 @dataclass
 class View:
-    """Counts at one moment, of all processes together. ``sizes`` are bytes of memory."""
+    """Counts at one moment, of all processes together. ``sizes``: what is allocated, not judged by itself."""
 
     descriptors: Counter[str] = field(default_factory=Counter)
     objects: Counter[str] = field(default_factory=Counter)
     timers: Counter[str] = field(default_factory=Counter)
     sessions: Counter[str] = field(default_factory=Counter)
     leases: Counter[str] = field(default_factory=Counter)
+    sizes: Counter[str] = field(default_factory=Counter)
 
     def least(self, other: View) -> View:
         """The smaller count of each: what was there at both times."""
-        return View(*(getattr(self, name) & getattr(other, name) for name in PARTS))
+        return View(*(getattr(self, name) & getattr(other, name) for name in (*PARTS, "sizes")))
 
     def most(self, other: View) -> View:
         """The larger count of each."""
-        return View(*(getattr(self, name) | getattr(other, name) for name in PARTS))
+        return View(*(getattr(self, name) | getattr(other, name) for name in (*PARTS, "sizes")))
 
 
 PARTS = ("descriptors", "objects", "timers", "sessions", "leases")
@@ -75,6 +76,7 @@ def view(pids: Iterable[int], folder: Path) -> View:
         seen.sessions.update(inside["sessions"])
         for what in ("links", "load"):
             seen.leases.update({f"{what} of {name}": count for name, count in inside[what].items()})
+        seen.sizes.update(inside["sizes"])
         seen.descriptors.update(descriptors(pid))
     return seen
 

@@ -46,6 +46,7 @@ def result(soak: Soak, seconds: float, options: dict[str, Any]) -> dict[str, Any
         "tables": judging.tables(found.before, found.after),
         "descriptors": {"before": found.before.descriptors, "after": found.after.descriptors},
         "objects": {"before": found.before.objects, "after": found.after.objects},
+        "sizes": {"before": found.before.sizes, "after": found.after.sizes},
         "memory": {"samples": found.memory, "growth": asdict(grown) if grown else None},
         "log": {"bad": count, "shown": shown, "ended": _LAST in soak.output.read_text(errors="replace")},
         "access log": {"lines": log.lines, "broken": log.broken, "reasons": log.reasons.most_common(50)},
@@ -108,6 +109,11 @@ def text(outcome: dict[str, Any]) -> str:
     return f"{outcome['kind']} with {where} {outcome['what']}: {outcome['why']}"
 
 
+def _sizes(made: dict[str, Any]) -> str:
+    before, after = made["sizes"]["before"], made["sizes"]["after"]
+    return ", ".join(f"{after[name]:,} ({after[name] - before[name]:+,}) {name}" for name in after)
+
+
 def table(made: dict[str, Any]) -> str:
     """For people."""
     head = ["client", "whole", "by a rule", *_WHAT[:-1], "unexplained"]
@@ -134,6 +140,7 @@ def summary(made: dict[str, Any]) -> str:
         f"whole transfers by pool: {made['pools']}, {number(made['bytes'] / 1e9)} GB verified",
         f"cut, refused, lied or moved: {made['explained']} by faults, {len(made['unexplained'])} unexplained",
         f"memory: {sizes}, {grown} (a line through the last two thirds)",
+        f"allocated, after and before: {_sizes(made)}",
         f"kept in tables, grown by: {made['tables'] or 'nothing'}",
         f"left after {made['settled']:.1f} s: {made['left'] or 'nothing'}",
         f"log: {made['log']['bad']} bad lines; access log: {made['access log']['lines']} records",

@@ -67,7 +67,7 @@ class FaultsTests(SynchronousTestCase):
         self.assertNotEqual(schedule(5, 600), schedule(6, 600))
 
     def test_bounds(self) -> None:
-        """All kinds are there, nothing lasts to the end, no server has two at a time, the steady ones none."""
+        """All kinds are there, nothing lasts to the end, no server has two at a time, steady ones none."""
         for seed in range(50):
             plan = schedule(seed, 1200)
             self.assertEqual({each.what for each in plan}, set(FAULTS))
@@ -76,7 +76,8 @@ class FaultsTests(SynchronousTestCase):
             self.assertTrue({each.server for each in plan} <= set(POOLS["shaky"]))
             for server in POOLS["shaky"]:
                 mine = sorted((each for each in plan if each.server == server), key=lambda each: each.begin)
-                self.assertTrue(all(a.end < b.begin for a, b in zip(mine, mine[1:], strict=False)))
+                ends = [each.end for each in mine]
+                self.assertTrue(all(end < each.begin for end, each in zip(ends, mine[1:], strict=False)))
 
     def test_turns(self) -> None:
         """Begins and ends come in the order of time."""
@@ -112,7 +113,8 @@ class JudgingTests(SynchronousTestCase):
 
     def test_left(self) -> None:
         """More of anything than before, by kind; a session or a lease at all."""
-        before = View(Counter({"TCP connection": 1}), Counter({"exproxy.wire.Wire": 2}), sessions=Counter(a=1))
+        wires = Counter({"exproxy.wire.Wire": 2})
+        before = View(Counter({"TCP connection": 1}), wires, sessions=Counter(a=1))
         self.assertEqual(left(before, View()), {})
         after = View(
             Counter({"TCP connection": 3}), Counter({"exproxy.wire.Wire": 3}), Counter(tick=1), Counter(a=1)

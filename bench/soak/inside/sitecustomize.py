@@ -3,9 +3,11 @@
 Python imports this by itself, so the process is started by its own command and is what it always is; so are
 those that it starts. A connection to ``$EXPROXY_SOAK_INSIDE/PID`` is answered with one line of JSON:
 ``objects`` (instances by class), ``timers`` (the reactor's, by what they call), ``sessions`` by service,
-``links`` and ``load`` by backend. It is counted in the reactor's thread, after the collector has run.
+``links`` and ``load`` by backend, ``sizes`` of memory. It is counted in the reactor's thread, after the
+collector has run.
 """
 
+import ctypes
 import gc
 import json
 import os
@@ -29,9 +31,29 @@ def _called(call):
     return getattr(function, "__qualname__", _name(type(function)))
 
 
+class _Mallinfo2(ctypes.Structure):
+    # Of the C structure.
+    _arena = ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks")
+    _used = ("uordblks", "fordblks", "keepcost")
+    _fields_ = [(name, ctypes.c_size_t) for name in (*_arena, *_used)]
+
+
+def _sizes():
+    """Blocks that Python has, and bytes that malloc has given out; what is free for both is not in them."""
+    sizes = {"blocks of Python": sys.getallocatedblocks()}
+    with suppress(AttributeError):
+        # Of glibc alone.
+        mallinfo2 = ctypes.CDLL(None).mallinfo2
+        mallinfo2.restype = _Mallinfo2
+        now = mallinfo2()
+        sizes["bytes of malloc"] = now.uordblks + now.hblkhd
+    return sizes
+
+
 def _look():
     gc.collect()
     gc.collect()
+    sizes = _sizes()
     every = [each for each in gc.get_objects() if _name_of(each).startswith(_PACKAGES)]
     services = [each for each in every if type(each).__name__ == "VirtualService"]
     backends = [each for each in every if type(each).__name__ == "Backend"]
@@ -42,6 +64,7 @@ def _look():
         "sessions": {each.name: len(each.sessions) for each in services},
         "links": {each.name: each.links for each in backends},
         "load": {each.name: each.load for each in backends},
+        "sizes": sizes,
     }
 
 
