@@ -18,6 +18,8 @@ _LISTENING = "0A"
 _INODE = re.compile(r"socket:\[(\d+)\]")
 # Seconds for an answer from inside.
 _PATIENCE = 30.0
+# Bytes of Python's small objects, in the mean.
+BLOCK = 96
 
 
 class Blind(Exception):
@@ -70,7 +72,7 @@ def view(pids: Iterable[int], folder: Path) -> View:
     """All of it. Raises Blind."""
     seen = View()
     for pid in pids:
-        inside = _ask(folder / str(pid))
+        inside = _ask(folder / str(pid), b"all")
         seen.objects.update(inside["objects"])
         seen.timers.update(inside["timers"])
         seen.sessions.update(inside["sessions"])
@@ -81,12 +83,24 @@ def view(pids: Iterable[int], folder: Path) -> View:
     return seen
 
 
-def _ask(path: Path) -> dict[str, dict[str, int]]:
+def allocated(pids: Iterable[int], folder: Path) -> int:
+    """Bytes that they use of what they have, about: a block of Python's is taken for one of BLOCK bytes. A
+    process that has just begun or ended counts as nothing."""
+    used = 0
+    for pid in pids:
+        with suppress(Blind):
+            sizes = _ask(folder / str(pid), b"sizes")["sizes"]
+            used += sizes.get("bytes of malloc", 0) + BLOCK * sizes["blocks of Python"]
+    return used
+
+
+def _ask(path: Path, word: bytes) -> dict[str, dict[str, int]]:
     said = b""
     with socket.socket(socket.AF_UNIX) as line:
         line.settimeout(_PATIENCE)
         try:
             line.connect(str(path))
+            line.sendall(word)
             while data := line.recv(65_536):
                 said += data
         except OSError as error:

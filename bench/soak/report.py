@@ -29,7 +29,7 @@ def result(soak: Soak, seconds: float, options: dict[str, Any]) -> dict[str, Any
     split = _split(found)
     for outcome in split[False]:
         outcome["records"] = log.wanted.get(outcome["client"], [])
-    grown = judging.growth(found.memory)
+    grown, used = judging.growth(found.memory), judging.growth(found.allocated)
     made: dict[str, Any] = {
         **options,
         "seconds": seconds,
@@ -48,11 +48,12 @@ def result(soak: Soak, seconds: float, options: dict[str, Any]) -> dict[str, Any
         "objects": {"before": found.before.objects, "after": found.after.objects},
         "sizes": {"before": found.before.sizes, "after": found.after.sizes},
         "memory": {"samples": found.memory, "growth": asdict(grown) if grown else None},
+        "allocated": {"samples": found.allocated, "growth": asdict(used) if used else None},
         "log": {"bad": count, "shown": shown, "ended": _LAST in soak.output.read_text(errors="replace")},
         "access log": {"lines": log.lines, "broken": log.broken, "reasons": log.reasons.most_common(50)},
         "exit code": found.code,
     }
-    made["problems"] = _problems(made, found, grown, seconds)
+    made["problems"] = _problems(made, found, used, seconds)
     return made
 
 
@@ -78,7 +79,7 @@ def _kinds(found: Findings, split: dict[bool, list[dict[str, Any]]]) -> dict[str
 
 
 def _problems(
-    made: dict[str, Any], found: Findings, grown: judging.Growth | None, seconds: float
+    made: dict[str, Any], found: Findings, used: judging.Growth | None, seconds: float
 ) -> list[str]:
     problems = [f"unexplained: {text(each)}" for each in made["unexplained"][:_SHOWN]]
     if len(made["unexplained"]) > _SHOWN:
@@ -94,8 +95,8 @@ def _problems(
         problems.append(
             f"access log: {internal} internal errors, {made['access log']['broken']} broken lines"
         )
-    if grown is not None and grown.bad and seconds >= judging.JUDGED:
-        problems.append(f"memory grows by {grown.slope:.1f} MiB an hour")
+    if used is not None and used.bad and seconds >= judging.JUDGED:
+        problems.append(f"allocated memory grows by {used.slope:.1f} MiB an hour")
     if found.code not in ENDS or not made["log"]["ended"]:
         problems.append("it did not end at SIGTERM" if found.code is None else f"exit code {found.code}")
     if found.stray:
@@ -124,14 +125,22 @@ def table(made: dict[str, Any]) -> str:
     return markdown(head, rows)
 
 
+def _grown(made: dict[str, Any], what: str) -> str:
+    samples, growth = made[what]["samples"], made[what]["growth"]
+    if not growth:
+        return "too few samples"
+    sizes = f"{samples[0][1] / judging.MIB:.1f} to {samples[-1][1] / judging.MIB:.1f} MiB"
+    verdict = "reached" if growth["slope"] - 2 * growth["error"] <= judging.GROWTH else "not reached"
+    if made["seconds"] < judging.JUDGED:
+        verdict = f"not judged below {judging.JUDGED / 60:.0f} minutes"
+    return (
+        f"{sizes}, {growth['slope']:+.2f} ± {growth['error']:.2f} MiB an hour in the last two thirds "
+        f"(goal: {judging.GROWTH:g}, {verdict})"
+    )
+
+
 def summary(made: dict[str, Any]) -> str:
     """The lines below the table."""
-    growth = made["memory"]["growth"]
-    samples = made["memory"]["samples"]
-    sizes = f"{samples[0][1] / judging.MIB:.1f} to {samples[-1][1] / judging.MIB:.1f} MiB" if samples else "-"
-    grown = f"{growth['slope']:+.2f} ± {growth['error']:.2f} MiB an hour" if growth else "-"
-    if growth and made["seconds"] < judging.JUDGED:
-        grown += f" (not judged below {judging.JUDGED / 60:.0f} minutes)"
     kinds = Counter(each["what"] for each in made["faults"])
     lines = [
         f"seed {made['seed']}, {made['seconds']:.0f} s, {made['clients']} clients, "
@@ -139,7 +148,8 @@ def summary(made: dict[str, Any]) -> str:
         f"faults: {', '.join(f'{n} {what}' for what, n in sorted(kinds.items())) or 'none'}",
         f"whole transfers by pool: {made['pools']}, {number(made['bytes'] / 1e9)} GB verified",
         f"cut, refused, lied or moved: {made['explained']} by faults, {len(made['unexplained'])} unexplained",
-        f"memory: {sizes}, {grown} (a line through the last two thirds)",
+        f"resident memory: {_grown(made, 'memory')}",
+        f"allocated of it: {_grown(made, 'allocated')}",
         f"allocated, after and before: {_sizes(made)}",
         f"kept in tables, grown by: {made['tables'] or 'nothing'}",
         f"left after {made['settled']:.1f} s: {made['left'] or 'nothing'}",

@@ -48,7 +48,9 @@ class Findings:
     outcomes: list[dict[str, Any]] = field(default_factory=list)
     warming: list[dict[str, Any]] = field(default_factory=list)
     counts: dict[str, Any] = field(default_factory=dict)
+    # Seconds since the load's begin, and bytes: resident, and in use of these.
     memory: list[tuple[float, int]] = field(default_factory=list)
+    allocated: list[tuple[float, int]] = field(default_factory=list)
     processes: int = 0
     code: int | None = None
     stray: list[int] = field(default_factory=list)
@@ -155,7 +157,9 @@ class Soak:
                 _, begins, fault = turns.pop(0)
                 self._turn(fault, begins, now)
             if now >= sample:
-                found.memory.append((now, looking.memory(self._now())))
+                pids = self._now()
+                found.memory.append((now, looking.memory(pids)))
+                found.allocated.append((now, looking.allocated(pids, self._inside)))
                 sample += SAMPLE
             if now >= rotate:
                 self._rotate()

@@ -1,10 +1,10 @@
 """Put before everything else of a process of exproxy (PYTHONPATH): tells a unix socket what is alive in it.
 
 Python imports this by itself, so the process is started by its own command and is what it always is; so are
-those that it starts. A connection to ``$EXPROXY_SOAK_INSIDE/PID`` is answered with one line of JSON:
-``objects`` (instances by class), ``timers`` (the reactor's, by what they call), ``sessions`` by service,
-``links`` and ``load`` by backend, ``sizes`` of memory. It is counted in the reactor's thread, after the
-collector has run.
+those that it starts. The word ``sizes`` to ``$EXPROXY_SOAK_INSIDE/PID`` is answered with what is allocated;
+``all`` with ``objects`` (instances by class), ``timers`` (the reactor's, by what they call), ``sessions`` by
+service, ``links`` and ``load`` by backend as well, counted in the reactor's thread after the collector ran.
+Answers are JSON.
 """
 
 import ctypes
@@ -39,7 +39,7 @@ class _Mallinfo2(ctypes.Structure):
 
 
 def _sizes():
-    """Blocks that Python has, and bytes that malloc has given out; what is free for both is not in them."""
+    """Blocks (up to 512 bytes) that Python has, and bytes that malloc has given out; not what is free."""
     sizes = {"blocks of Python": sys.getallocatedblocks()}
     with suppress(AttributeError):
         # Of glibc alone.
@@ -97,7 +97,8 @@ def _answer(door):
         with suppress(OSError):
             line = door.accept()[0]
             with line:
-                line.sendall(json.dumps(_asked()).encode() + b"\n")
+                word = line.recv(16)
+                line.sendall(json.dumps({"sizes": _sizes()} if word == b"sizes" else _asked()).encode())
 
 
 def _open(folder):
