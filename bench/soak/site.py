@@ -107,7 +107,7 @@ def configuration(site: Site) -> str:
         "defaults:",
         f"  certificate: {site.pem}",
         "  extended-protection: off",
-        "  health: {interval: 1s, timeout: 1s, rise: 1, fall: 2}",
+        "  health: {interval: 1500ms, timeout: 1500ms, rise: 1, fall: 2}",
         f"  timeouts: {{{waits}}}",
         "  limits: {connections: 5000, per-source: 5000, body-rate: 200}",
         "services:",

@@ -57,7 +57,8 @@ def _look():
     every = [each for each in gc.get_objects() if _name_of(each).startswith(_PACKAGES)]
     services = [each for each in every if type(each).__name__ == "VirtualService"]
     backends = [each for each in every if type(each).__name__ == "Backend"]
-    timers = sys.modules["twisted.internet.reactor"].getDelayedCalls()
+    reactor = sys.modules.get("twisted.internet.reactor")
+    timers = reactor.getDelayedCalls() if reactor is not None else []
     return {
         "objects": Counter(_name(type(each)) for each in every),
         "timers": Counter(map(_called, timers)),
@@ -77,8 +78,9 @@ def _name_of(each):
 
 def _asked():
     reactor = sys.modules.get("twisted.internet.reactor")
-    if reactor is None:
-        return {"error": "there is no reactor"}
+    if reactor is None or not reactor.running:
+        # A process that is prepared and does nothing yet.
+        return _look()
     found, done = {}, threading.Event()
 
     def look():
