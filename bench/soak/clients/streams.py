@@ -7,10 +7,11 @@ import threading
 import time
 
 from bench.load import rpc as words
-from bench.soak.clients.attempt import Attempt
+from bench.soak.clients.attempt import Attempt, Refused
 from bench.soak.line import Cut, Line
+from bench.soak.site import BEHIND
 from bench.soak.stream import Wrong, stream, whole
-from exproxy.lab.dcerpc import HEADER, REQUEST
+from exproxy.lab.dcerpc import BIND_ACK, FAULT, HEADER, REQUEST
 
 _MIB = 1 << 20
 _WAYS = ("tcp", "tcp-tls", "pass")
@@ -146,10 +147,13 @@ def rpc(attempt: Attempt) -> None:
     """Bind, and calls with pauses."""
     with attempt.dial("rpc") as line:
         line.send(words.bind())
-        expected = words.bound(9607)
-        got = line.exactly(len(expected))
+        expected = words.bound(BEHIND["rpc"])
+        got = line.exactly(HEADER)
+        if got[2] != BIND_ACK:
+            raise Refused(f"{got!r} in answer to a bind")
+        got += line.exactly(len(expected) - HEADER)
         if got != expected:
-            raise Wrong(f"{got!r} in answer to a bind") if got[2] != 13 else Cut("bind_nak")
+            raise Wrong(f"{got!r} in answer to a bind")
         for call in range(2, attempt.dice.randrange(4, 20)):
             stub = b"%x" % attempt.number() * attempt.dice.choice((1, 4, 60))
             line.send(_call(call, stub))
@@ -166,6 +170,8 @@ def _call(call: int, stub: bytes) -> bytes:
 def _answered(attempt: Attempt, line: Line, stub: bytes) -> None:
     head = line.exactly(HEADER)
     length = struct.unpack_from("<H", head, 8)[0]
+    if head[2] == FAULT:
+        raise Refused(f"fault {line.exactly(length - HEADER)[8:12].hex()}")
     expected = HEADER + 8 + 2 + len(stub)
     if length != expected:
         attempt.lied(f"a packet of {length} bytes instead of {expected}")
