@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from bench.machine import PROC, resident
 
@@ -36,14 +37,18 @@ class View:
     sessions: Counter[str] = field(default_factory=Counter)
     leases: Counter[str] = field(default_factory=Counter)
     sizes: Counter[str] = field(default_factory=Counter)
+    # Objects in cycles, which only the collector could free, since the processes began.
+    collected: int = 0
 
     def least(self, other: View) -> View:
         """The smaller count of each: what was there at both times."""
-        return View(*(getattr(self, name) & getattr(other, name) for name in (*PARTS, "sizes")))
+        both = {name: getattr(self, name) & getattr(other, name) for name in (*PARTS, "sizes")}
+        return View(**both, collected=min(self.collected, other.collected))
 
     def most(self, other: View) -> View:
         """The larger count of each."""
-        return View(*(getattr(self, name) | getattr(other, name) for name in (*PARTS, "sizes")))
+        both = {name: getattr(self, name) | getattr(other, name) for name in (*PARTS, "sizes")}
+        return View(**both, collected=max(self.collected, other.collected))
 
 
 PARTS = ("descriptors", "objects", "timers", "sessions", "leases")
@@ -79,6 +84,7 @@ def view(pids: Iterable[int], folder: Path) -> View:
         for what in ("links", "load"):
             seen.leases.update({f"{what} of {name}": count for name, count in inside[what].items()})
         seen.sizes.update(inside["sizes"])
+        seen.collected += inside["collected"]
         seen.descriptors.update(descriptors(pid))
     return seen
 
@@ -94,7 +100,7 @@ def allocated(pids: Iterable[int], folder: Path) -> int:
     return used
 
 
-def _ask(path: Path, word: bytes) -> dict[str, dict[str, int]]:
+def _ask(path: Path, word: bytes) -> dict[str, Any]:
     said = b""
     with socket.socket(socket.AF_UNIX) as line:
         line.settimeout(_PATIENCE)
@@ -105,7 +111,7 @@ def _ask(path: Path, word: bytes) -> dict[str, dict[str, int]]:
                 said += data
         except OSError as error:
             raise Blind(f"process {path.name} cannot be asked: {error}") from None
-    answer: dict[str, dict[str, int]] = json.loads(said)
+    answer: dict[str, Any] = json.loads(said)
     if "error" in answer:
         raise Blind(f"process {path.name}: {answer['error']}")
     return answer

@@ -47,6 +47,7 @@ def result(soak: Soak, seconds: float, options: dict[str, Any]) -> dict[str, Any
         "descriptors": {"before": found.before.descriptors, "after": found.after.descriptors},
         "objects": {"before": found.before.objects, "after": found.after.objects},
         "sizes": {"before": found.before.sizes, "after": found.after.sizes},
+        "collected": found.after.collected - found.before.collected,
         "memory": {"samples": found.memory, "growth": asdict(grown) if grown else None},
         "allocated": {"samples": found.allocated, "growth": asdict(used) if used else None},
         "log": {"bad": count, "shown": shown, "ended": _LAST in soak.output.read_text(errors="replace")},
@@ -151,6 +152,8 @@ def summary(made: dict[str, Any]) -> str:
         f"resident memory: {_grown(made, 'memory')}",
         f"allocated of it: {_grown(made, 'allocated')}",
         f"allocated, after and before: {_sizes(made)}",
+        f"freed by the collector only: {made['collected'] / max(1, made['access log']['lines']):.1f} objects for "
+        "each record of the access log",
         f"kept in tables, grown by: {made['tables'] or 'nothing'}",
         f"left after {made['settled']:.1f} s: {made['left'] or 'nothing'}",
         f"log: {made['log']['bad']} bad lines; access log: {made['access log']['lines']} records",

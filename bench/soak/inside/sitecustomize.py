@@ -66,6 +66,7 @@ def _look():
         "links": {each.name: each.links for each in backends},
         "load": {each.name: each.load for each in backends},
         "sizes": sizes,
+        "collected": sum(each["collected"] for each in gc.get_stats()),
     }
 
 
