@@ -116,6 +116,10 @@ def _sizes(made: dict[str, Any]) -> str:
     return ", ".join(f"{after[name]:,} ({after[name] - before[name]:+,}) {name}" for name in after)
 
 
+def _each(made: dict[str, Any]) -> float:
+    return float(made["collected"] / max(1, made["access log"]["lines"]))
+
+
 def table(made: dict[str, Any]) -> str:
     """For people."""
     head = ["client", "whole", "by a rule", *_WHAT[:-1], "unexplained"]
@@ -152,8 +156,7 @@ def summary(made: dict[str, Any]) -> str:
         f"resident memory: {_grown(made, 'memory')}",
         f"allocated of it: {_grown(made, 'allocated')}",
         f"allocated, after and before: {_sizes(made)}",
-        f"freed by the collector only: {made['collected'] / max(1, made['access log']['lines']):.1f} objects for "
-        "each record of the access log",
+        f"freed by the collector only: {_each(made):.1f} objects for each record of the access log",
         f"kept in tables, grown by: {made['tables'] or 'nothing'}",
         f"left after {made['settled']:.1f} s: {made['left'] or 'nothing'}",
         f"log: {made['log']['bad']} bad lines; access log: {made['access log']['lines']} records",

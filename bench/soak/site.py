@@ -43,6 +43,11 @@ BEHIND = {
 }
 """The servers'."""
 
+# A busy machine must not take a server of *steady* for ill.
+_HEALTH = {
+    "shaky": "health: {interval: 1s, timeout: 1s, rise: 1, fall: 2}",
+    "steady": "health: {interval: 3s, timeout: 3s, rise: 1, fall: 4}",
+}
 # Connections that one address may have to the service ``few``.
 FEW = 3
 # Seconds that a silent connection lasts, by name; the soak waits for these, so they are short.
@@ -107,7 +112,6 @@ def configuration(site: Site) -> str:
         "defaults:",
         f"  certificate: {site.pem}",
         "  extended-protection: off",
-        "  health: {interval: 1500ms, timeout: 1500ms, rise: 1, fall: 2}",
         f"  timeouts: {{{waits}}}",
         "  limits: {connections: 5000, per-source: 5000, body-rate: 200}",
         "services:",
@@ -147,9 +151,9 @@ def _services(site: Site, pool: str) -> list[str]:
         "pop": "tls: starttls",
         "smtp": "tls: starttls",
     }
-    names = ", ".join(POOLS[pool])
+    names, health = ", ".join(POOLS[pool]), _HEALTH[pool]
     lines = []
     for service, text in made.items():
         where = f"address: {site.front(pool)}, port: {PORTS[service]}, {ways.get(service, 'tls: none')}"
-        lines.append(f"  {pool}-{service}: {{servers: [{names}], listen: {{{where}}}, {text}}}")
+        lines.append(f"  {pool}-{service}: {{servers: [{names}], listen: {{{where}}}, {health}, {text}}}")
     return lines
