@@ -180,9 +180,8 @@ class LogsTests(SynchronousTestCase):
     def test_bad_lines(self) -> None:
         """Tracebacks and critical lines are counted and shown."""
         log = self.folder / "log"
-        log.write_text(
-            "[a#info] well\n[a#error] p has no server available!\n[a#critical] bad\nTraceback (most recent call last):\n  here\n"
-        )
+        fine = "[a#info] well\n[a#error] p has no server available!\n"
+        log.write_text(f"{fine}[a#critical] bad\nTraceback (most recent call last):\n  here\n")
         count, shown = bad_lines(log)
         self.assertEqual(count, 2)
         self.assertIn("  here", shown)
