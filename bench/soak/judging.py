@@ -25,6 +25,7 @@ TABLES = {
     "protocols.http.framing.Framing": 4096,
     "OpenSSL.SSL.Session": 1000,
     "exproxy.tls.client.ClientTLS": 100,
+    "exproxy.tls.sessions.Sessions": 100,
     "OpenSSL.SSL.Context": 100,
 }
 # Timers are counted by what they call, and Deferreds belong to whatever waits for them.
