@@ -1,9 +1,9 @@
-# make demo | make test | make peers | make check | make bench | make bench-corpus | make scan | make fuzz
+# make demo | make test | make peers | make check | make bench | make bench-corpus | make soak | make scan | make fuzz
 PYTHON ?= python3
 VENV = .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test check peers bench bench-corpus scan fuzz clean
+.PHONY: demo test check peers bench bench-corpus soak scan fuzz clean
 
 $(VENV)/.test: setup.cfg pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -46,6 +46,11 @@ bench: $(VENV)/.test
 bench-corpus: $(VENV)/.test
 	$(BIN)/python -m bench.corpus
 	$(BIN)/python -m bench.mail
+
+# Mixed load under random faults, and then nothing may be left: docs/soak.md. MINUTES=20, SEED=n repeats a run,
+# CLIENTS=40 at a time, WORKERS=n processes of exproxy, OUT=FOLDER for soak.json and exproxy.log.
+soak: $(VENV)/.test
+	$(BIN)/python -m bench.soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(if $(CLIENTS),--clients $(CLIENTS)) $(if $(WORKERS),--workers $(WORKERS)) $(if $(OUT),--out $(OUT))
 
 # sslyze against the TLS profiles; it wants an older cryptography than exproxy has, so it lives apart.
 scan: $(VENV)/.test

@@ -76,6 +76,9 @@ def measure(
     _restart([one for one in able if workload.fresh or not one.alive], row)
     for one in able:
         _attempt(row, one, partial(_prepare, workload, one, row.outcomes[one.peer.name]))
+        if not workload.longer:
+            # Ten thousand TLS connections of the load take more memory than the proxies do.
+            _attempt(row, one, one.close_load)
     lasted, lasts = 0.0, seconds * workload.longer
     for number in range(rounds if lasts else 0):
         if not budget.another(number, lasted):

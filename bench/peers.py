@@ -22,6 +22,8 @@ from bench.worker import Failed, Worker, end
 MODULES = (Path("/usr/lib/nginx/modules"), Path("/usr/lib64/nginx/modules"))
 """Where distributions put nginx's modules."""
 _STARTING = 20.0
+# Thousands of TLS connections take their time on a machine that does something else as well.
+_PREPARING = 240.0
 # splice-auto takes its time to find out that a stream is one.
 _SPLICE = ("option splice-request", "option splice-response")
 _ALL = frozenset(PORTS) - {"https"}
@@ -181,7 +183,7 @@ class Running:
     def prepare(self, kind: str, options: dict[str, object]) -> int:
         """Make a load's connections; how many there are. Raises Failed."""
         order = {"do": "prepare", "kind": kind, "host": self._site.host, "ports": PORTS, "options": options}
-        return int(self.clients.ask(order, 90.0)["connections"])
+        return int(self.clients.ask(order, _PREPARING)["connections"])
 
     def close_load(self) -> None:
         """Close the load's connections."""

@@ -52,8 +52,8 @@ class Workload:
 
     ``services``: those that a peer needs; ``tuned``: haproxy's other configurations take part;
     ``fresh``: with processes that have done nothing yet; ``memory``: what its connections take while they
-    are idle is measured, and nothing else where ``longer`` (how much longer than others it runs) is 0.
-    ``ours``, ``theirs``: the peers whose costs make the ratio.
+    are idle is measured, and nothing else where ``longer`` (how much longer than others it runs) is 0; then
+    one peer has them at a time. ``ours``, ``theirs``: the peers whose costs make the ratio.
     """
 
     name: str
@@ -179,7 +179,7 @@ def workloads(quick: bool, files: int, crowd: int = CROWD) -> list[Workload]:
         _kept("https-again-ec", f"HTTPS, re-encrypted, {_KEYS['ec']}", "re-ec", again),
         _kept("https-again-rsa", f"HTTPS, re-encrypted, {_KEYS['rsa']}", "re-rsa", again),
         *(_handshakes(key, resumed, most) for resumed in (False, True) for key in _KEYS),
-        _idle_https(300 if quick else 1000),
+        _idle_https(min(crowd, 1000) if quick else crowd),
         _day(quick),
     ]
 

@@ -12,6 +12,8 @@ from bench.load.work import PREPARING, Work
 
 HEAD_END = b"\r\n\r\n"
 LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)", re.IGNORECASE)
+# Connections that are made before the first of them must have been answered.
+_BATCH = 16
 _COOKIE = re.compile(rb"\r\nset-cookie: *([^;\r]+)", re.IGNORECASE)
 _AGENT = b"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/130.0 Safari/537.36"
 DONE = b"got all of it"
@@ -147,12 +149,13 @@ class KeepAlive(Work):
 
     def prepare(self) -> int:
         self.until = 0.0
-        for _ in range(self.options["connections"]):
-            # One after the other: a thousand handshakes at once would be another measurement.
-            kept = _Kept(self)
-            self._kept.append(kept)
-            self.busy += 1
-            kept.again()
+        for first in range(0, self.options["connections"], _BATCH):
+            # A few at a time: a thousand handshakes at once would be another measurement.
+            made = [_Kept(self) for _ in range(min(_BATCH, self.options["connections"] - first))]
+            self._kept += made
+            self.busy += len(made)
+            for kept in made:
+                kept.again()
             self.wait(PREPARING)
         if self._context is not None:
             self.notes["cipher"] = self._kept[0].sock.cipher()[0]

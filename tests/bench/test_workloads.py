@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from bench import configurations
 from bench.configurations import PORTS, Site
 from bench.load.__main__ import KINDS
-from bench.workloads import CROWD, Workload, workloads
+from bench.workloads import CROWD, IN_PATH, RELAYED, Workload, workloads
 from exproxy.config import load
 from tests.certificates import ca_file, pem, rsa_pem
 
@@ -33,24 +33,33 @@ class WorkloadsTests(SynchronousTestCase):
             self.assertTrue(every[0].fresh)
 
     def test_goals(self) -> None:
-        """Each goal that is set has a workload that is held to it."""
-        goals = {(each.goal.reach, each.goal.then) for each in workloads(False, 65_536)}
-        wanted = {
-            (0.5, 0.33),
-            (1.1, 1.0),
-            (1.4, 1.1),
-            (1.5, 1.2),
-            (2.0, 1.3),
-            (1.3, 1.0),
-            (1.15, 1.05),
-            (None, None),
+        """Each goal has the workloads that are held to it, in the mode that it is meant for."""
+        found = {
+            (each.name, each.mode): (each.goal.reach, each.goal.then) for each in workloads(False, 65_536)
         }
-        self.assertEqual(goals, wanted)
+        wanted = {
+            **{(f"bulk-{count}-{way}", RELAYED): (0.5, 0.33) for count in (1, 16) for way in ("up", "down")},
+            ("ping-pong-1000", RELAYED): (1.1, 1.0),
+            ("tcp-short", RELAYED): (1.4, 1.1),
+            ("http-keep-alive", IN_PATH): (1.4, 1.1),
+            **{(f"https-plain-{key}", IN_PATH): (1.5, 1.2) for key in ("ec", "rsa")},
+            **{(f"https-again-{key}", IN_PATH): (2.0, 1.3) for key in ("ec", "rsa")},
+            **{(f"handshake-full-{key}", IN_PATH): (1.3, 1.0) for key in ("ec", "rsa")},
+            ("workers", IN_PATH): (1.15, 1.05),
+        }
+        self.assertEqual({name: found.get(name) for name in wanted}, wanted)
 
     def test_crowd(self) -> None:
         """10,000 connections, or as many as the limit of open files lets a proxy have."""
         self.assertEqual(max(e.options.get("connections", 0) for e in workloads(False, 65_536)), CROWD)
         self.assertIn("ping-pong-9000", {each.name for each in workloads(False, 20_000)})
+
+    def test_idle(self) -> None:
+        """Idle HTTPS connections are as many as those of the crowd; fewer where it has to be quick."""
+        for files, quick, count in ((65_536, False, CROWD), (20_000, False, 9000), (65_536, True, 1000)):
+            idle = named("https-idle", workloads(quick, files))
+            self.assertEqual(idle.options["connections"], count)
+            self.assertTrue(idle.memory and not idle.longer)
 
     def test_memory_from_new_processes(self) -> None:
         """Memory is measured in processes that have no old memory to fill."""

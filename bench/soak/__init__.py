@@ -1,0 +1,1 @@
+"""Mixed load under random faults, and a look at what is left afterwards."""

@@ -1,0 +1,1 @@
+"""The clients: many threads, each doing one thing after the other."""

@@ -1,0 +1,1 @@
+"""One server with all services, in a process of its own that can be stopped and killed."""
