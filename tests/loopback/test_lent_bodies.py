@@ -49,7 +49,7 @@ class LentTests(TestCase):
         strategy = NoPersistence()
         pool = Pool("web", [self.backend], RoundRobin(), strategy, MemoryStore(reactor), reactor)
         service.ports[80] = Port("none", pool)
-        service.connect = lambda *asked: defer.succeed(backend)
+        service.connect = lambda pool, chosen, client, caller: caller.connected(backend)
         wire.peer = Source("127.0.0.1", 1)
         self.session = Session(service, wire, Conversation(service, RequestIds(b"t")))
         self.session.begin()
