@@ -128,4 +128,4 @@ class StreamLentTests(LentTests):
         skip = "this system has no epoll"
 
     async def pair(self) -> tuple[Any, Any]:
-        return await stream_pair(self)
+        return await stream_pair(self, False)
