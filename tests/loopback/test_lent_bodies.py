@@ -11,7 +11,6 @@ from twisted.trial.unittest import TestCase
 
 from exproxy.access_log import AccessLog
 from exproxy.backend import Backend
-from exproxy.model import Destination, Source
 from exproxy.persistence.none import NoPersistence
 from exproxy.pool import Pool
 from exproxy.relay import Sweep
@@ -45,12 +44,10 @@ class LentTests(TestCase):
         self.backend = Backend("web/a", "a", "127.0.0.1", backend.peer.port)
         shared = Shared(reactor, Sweep(reactor), self.records)
         service: Any = VirtualService("web", shared)
-        wire.local = Destination("127.0.0.1", 80)
         strategy = NoPersistence()
         pool = Pool("web", [self.backend], RoundRobin(), strategy, MemoryStore(reactor), reactor)
-        service.ports[80] = Port("none", pool)
+        service.ports[wire.local.listening] = Port("none", pool)
         service.connect = lambda pool, chosen, client, caller: caller.connected(backend)
-        wire.peer = Source("127.0.0.1", 1)
         self.session = Session(service, wire, Conversation(service, RequestIds(b"t")))
         self.session.begin()
         self.addCleanup(lambda: defer.Deferred.fromCoroutine(self.leave()))
