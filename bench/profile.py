@@ -21,7 +21,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
 from bench.load.http import request
@@ -111,8 +110,8 @@ class Driver:
         if not self._cookie:
             raise SystemExit(f"no cookie in {head!r}")
 
-    def _connect(self, *asked: Any) -> Deferred[_Wire]:
-        return succeed(self.server)
+    def _connect(self, pool: Any, backend: Any, client: Any, caller: Any) -> None:
+        caller.connected(self.server)
 
     def messages(self) -> list[tuple[bytes, bytes]]:
         """Requests with their answers."""

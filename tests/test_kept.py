@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -50,9 +49,9 @@ class Kept:
         self.session = Session(self.service, self.client, conversation)  # type: ignore[arg-type]  # a double
         self.session.begin()
 
-    def _connect(self, pool: Any, backend: Any, client: Any) -> Deferred[FakeWire]:
+    def _connect(self, pool: Any, backend: Any, client: Any, caller: Any) -> None:
         self.servers.append(FakeWire(Source(backend.host, backend.port)))
-        return succeed(self.servers[-1])
+        caller.connected(self.servers[-1])
 
     def ask(self, server: str = "", path: bytes = b"/owa/") -> None:
         """A request, with the cookie for that server."""

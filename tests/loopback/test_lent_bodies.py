@@ -11,7 +11,6 @@ from twisted.trial.unittest import TestCase
 
 from exproxy.access_log import AccessLog
 from exproxy.backend import Backend
-from exproxy.model import Destination, Source
 from exproxy.persistence.none import NoPersistence
 from exproxy.pool import Pool
 from exproxy.relay import Sweep
@@ -45,12 +44,10 @@ class LentTests(TestCase):
         self.backend = Backend("web/a", "a", "127.0.0.1", backend.peer.port)
         shared = Shared(reactor, Sweep(reactor), self.records)
         service: Any = VirtualService("web", shared)
-        wire.local = Destination("127.0.0.1", 80)
         strategy = NoPersistence()
         pool = Pool("web", [self.backend], RoundRobin(), strategy, MemoryStore(reactor), reactor)
-        service.ports[80] = Port("none", pool)
-        service.connect = lambda *asked: defer.succeed(backend)
-        wire.peer = Source("127.0.0.1", 1)
+        service.ports[wire.local.listening] = Port("none", pool)
+        service.connect = lambda pool, chosen, client, caller: caller.connected(backend)
         self.session = Session(service, wire, Conversation(service, RequestIds(b"t")))
         self.session.begin()
         self.addCleanup(lambda: defer.Deferred.fromCoroutine(self.leave()))
@@ -128,4 +125,4 @@ class StreamLentTests(LentTests):
         skip = "this system has no epoll"
 
     async def pair(self) -> tuple[Any, Any]:
-        return await stream_pair(self)
+        return await stream_pair(self, False)
