@@ -140,7 +140,7 @@ class AccessLog:
         """Write what is queued and let the file go; idempotent."""
         self.flush()
         # Not by sys.stdout's identity: twistd puts its own log there after open().
-        if self._file is not None and (self._inherited or isinstance(self._destination, Path)):
+        if self._file is not None and (self._inherited or self._destination not in ("stdout", "stderr")):
             with suppress(OSError):
                 self._file.close()
         self._file = None

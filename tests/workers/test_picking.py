@@ -105,7 +105,7 @@ class PickingTests(SynchronousTestCase):
         self.assertEqual(len(servers), 1)
 
     def test_silent_owner(self) -> None:
-        """Nobody decides: each worker takes a client where its key leads to, the same server in both, and later
+        """Nobody decides: each worker takes a client where its key leads to, the same server in both; later
         ones without any waiting."""
         pools = self.pools(persistence=BySource())
         for line in self.crew.lines.values():
