@@ -57,6 +57,7 @@ class AccessLog:
         self._clock = clock
         self._destination = destination
         self._file: IO[bytes] | IO[str] | None = None
+        self._inherited = False
         self._failing = False
         self._lines: list[str] = []
         self._call: IDelayedCall | None = None
@@ -69,7 +70,8 @@ class AccessLog:
     def open(self, inherited: int = -1) -> None:
         """Open the file now, so that a missing folder is an error at start (OSError) and not later.
         ``inherited``: the descriptor of one that another process of ours has open, -1 for none."""
-        if inherited >= 0:
+        self._inherited = inherited >= 0
+        if self._inherited:
             self._file = open(inherited, "ab", buffering=0)  # noqa: SIM115
         elif self._destination in ("stdout", "stderr"):
             self._file = sys.stdout if self._destination == "stdout" else sys.stderr
@@ -150,7 +152,7 @@ class AccessLog:
         """Write what is queued and let the file go; idempotent."""
         self.flush()
         # Not by sys.stdout's identity: twistd puts its own log there after open().
-        if self._file is not None and self._destination not in ("stdout", "stderr"):
+        if self._file is not None and (self._inherited or self._destination not in ("stdout", "stderr")):
             with suppress(OSError):
                 self._file.close()
         self._file = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -13,7 +14,8 @@ from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from exproxy.access_log import FLUSH_LINES, FLUSH_SECONDS, AccessLog, timestamp
+from exproxy import access_log
+from exproxy.access_log import FLUSH_LINES, FLUSH_SECONDS, PIPE, AccessLog, timestamp
 from tests.folders import folder
 
 
@@ -31,6 +33,36 @@ class AccessLogTests(SynchronousTestCase):
         text = (path or self.path).read_text(encoding="utf-8")
         self.assertTrue(text == "" or text.endswith("\n"))
         return [json.loads(line) for line in text.splitlines()]
+
+    def test_whole_lines(self) -> None:
+        """Into a pipe, which several processes may write to, go no more whole lines at once than it takes at
+        once; a record that is longer goes by itself."""
+        reading, writing = os.pipe()
+        self.addCleanup(os.close, reading)
+        log = AccessLog(self.clock, "stdout")
+        log.open(inherited=writing)
+        self.assertEqual(log.fileno(), writing)
+        written: list[bytes] = []
+        self.patch(access_log, "_write", lambda number, data: written.append(data))
+        for length in (100, PIPE, *[100] * 50):
+            log.write({"text": "ü" * length})
+        log.flush()
+        log.close()
+        self.assertTrue(all(part.endswith(b"\n") for part in written))
+        self.assertEqual(sum(part.count(b"\n") for part in written), 52)
+        self.assertEqual(sum(len(part) > PIPE for part in written), 1)
+        self.assertGreater(len(written), 3)
+
+    def test_inherited(self) -> None:
+        """Two processes that have one file open append to it."""
+        other = AccessLog(self.clock, self.path)
+        other.open(os.dup(self.log.fileno()))
+        self.addCleanup(other.close)
+        for number in range(4):
+            log = (self.log, other)[number % 2]
+            log.write({"number": number})
+            log.flush()
+        self.assertEqual([record["number"] for record in self.records()], [0, 1, 2, 3])
 
     def test_timestamp(self) -> None:
         """Times are UTC with milliseconds."""

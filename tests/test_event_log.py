@@ -42,6 +42,12 @@ class EventLogTests(SynchronousTestCase):
             ["warn", "exproxy.monitor", "Server imap/ex1 is DOWN"],
         )
 
+    def test_worker(self) -> None:
+        """What a worker has said stands there with its number, and its traceback apart."""
+        self.log.error("{text}", text="worker 2: oops", worker=2, worker_traceback="line 1")
+        record = self.last()
+        self.assertEqual((record["worker"], record["traceback"]), (2, "line 1"))
+
     def test_one_line(self) -> None:
         """A text of several lines stays one line of JSON."""
         self.log.info("one\ntwo {what}", what='"müller"')

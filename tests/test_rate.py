@@ -14,6 +14,15 @@ class RateTests(SynchronousTestCase):
         self.assertEqual([rate.admits("a", 100.0) for _ in range(7)], [True] * 5 + [False] * 2)
         self.assertTrue(rate.admits("b", 100.0))
 
+    def test_elsewhere(self) -> None:
+        """What a source was let in elsewhere counts here, and never for more than a minute."""
+        rate = Rate(5)
+        rate.charge("a", 3, 100.0)
+        self.assertEqual([rate.admits("a", 100.0) for _ in range(3)], [True, True, False])
+        rate.charge("a", 100, 100.0)
+        self.assertTrue(rate.admits("a", 160.0))
+        Rate(0).charge("a", 3, 100.0)
+
     def test_in_time(self) -> None:
         """The next may come when its share of the minute is over, and all after a minute."""
         rate = Rate(6)
