@@ -74,6 +74,8 @@ class Accepting:
         self._poller = poller
         self._socket: socket.socket | None = sock
         self._factory = factory
+        # A factory of sessions may do without protocols.
+        self._pass_on: Any = getattr(factory, "pass_on", None)
         self._keeper = keeper
         self._paused = False
         # A shortage is said once, until it is over.
@@ -142,11 +144,17 @@ class Accepting:
         try:
             connection.setblocking(False)
             peer = Source(bare(address[0]), address[1])
+            here = self._here
+            if here is None:
+                host, port = connection.getsockname()[:2]
+                here = Destination(bare(host), port)
+            if self._pass_on is not None and self._pass_on(self._poller, connection, peer, here):
+                return
             protocol = self._factory.buildProtocol(peer)
             if protocol is None:
                 connection.close()
                 return
-            made = Stream(self._poller, connection, peer, self._here, tuned=True)
+            made = Stream(self._poller, connection, peer, here, tuned=True)
             made.begin(protocol)
         except Exception:
             self.log.failure("{port} cannot take a connection", port=self)

@@ -84,20 +84,22 @@ def begin(
     introduce: Introduce | None = None,
     tcp: TcpOptions | None = None,
     poller: Poller | None = None,
+    bare: bool = False,
 ) -> Connecting:
     """Connect, and tell ``caller`` of a Wire, its TLS handshake done where ``tls`` (a client connection
     creator) is given, or of ConnectFailed.
 
     ``timeout`` and ``handshake`` in seconds. ``bind``: the address to come from, which may be a foreign
     one where ``transparent``. ``introduce(wire)``: the bytes to be sent first of all, before TLS.
-    ``poller``: who connects; None is Twisted's reactor.
+    ``poller``: who connects; None is Twisted's reactor. ``bare``: with a poller and without TLS the caller
+    is given the socket itself, which is in epoll, and sends what introduces it.
     """
     if poller is not None and poller.ready():
         if tls is not None:
             securing = Securing(poller, caller, tls, handshake)
             securing.start((host, port), timeout, introduce, tcp, bind, transparent)
             return securing
-        dial = Dial(poller, caller, (host, port), timeout, introduce)
+        dial = Dial(poller, caller, (host, port), timeout, introduce, bare)
         dial.start(tcp, bind, transparent)
         return dial
     attempt = _Attempt(reactor, caller, tls, handshake, tcp, introduce)
@@ -220,7 +222,7 @@ class _Attempt(ClientFactory):
         self._stop_timer()
         if not self._over:
             self._over = True
-            self._caller.connected(self._wire)  # type: ignore[arg-type]  # set in _made
+            self._caller.connected(self._wire)
 
     def lost(self, wire: IWire, reason: str) -> None:
         self._fail("L6RSP", "TLS handshake", reason)

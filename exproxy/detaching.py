@@ -8,8 +8,7 @@ the calls that the reactor still makes where the socket is taken in the middle o
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from twisted.internet import tcp
 
@@ -30,8 +29,7 @@ _NEEDED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Detached:
+class Detached(NamedTuple):
     """A socket that its transport has forgotten, with the bytes still under way on our side.
 
     ``unread`` were received and told nobody; ``unsent`` were written and are not with the system yet.

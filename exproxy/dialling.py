@@ -30,8 +30,8 @@ SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ENOS
 class Caller(Protocol):
     """Who waits for a connection. One of the two is called, once, and never before the connect returns."""
 
-    def connected(self, wire: Wire) -> None:
-        """It is there."""
+    def connected(self, wire: Any) -> None:
+        """It is there: a Wire, or the socket for who asked for nothing more."""
 
     def unconnected(self, error: Exception) -> None:
         """It is not: ConnectFailed, or a mistake of ours."""
@@ -40,7 +40,7 @@ class Caller(Protocol):
 class Dial:
     """One connect under way."""
 
-    __slots__ = ("_caller", "_failure", "_introduce", "_poller", "_socket", "_timeout", "_where")
+    __slots__ = ("_bare", "_caller", "_failure", "_introduce", "_poller", "_socket", "_timeout", "_where")
 
     def __init__(
         self,
@@ -49,8 +49,11 @@ class Dial:
         where: tuple[str, int],
         timeout: float,
         introduce: Introduce | None,
+        bare: bool = False,
     ) -> None:
-        """``where``: address and port; ``timeout``: seconds; ``introduce(wire)``: what is sent first."""
+        """``where``: address and port; ``timeout``: seconds; ``introduce(wire)``: what is sent first.
+        ``bare``: the caller is given the socket itself, which is in epoll, to be watched next."""
+        self._bare = bare
         self._poller = poller
         self._caller: Caller | None = caller
         self._where = where
@@ -116,14 +119,25 @@ class Dial:
             return
         poller.alarms.unset(self, self._timeout)
         self._socket = None
+        number = sock.fileno()
+        caller, self._caller = self._caller, None
+        if caller is None:
+            return
+        if self._bare:
+            caller.connected(sock)
+        else:
+            caller.connected(self._wired(sock))
+        if events != OUT:
+            # It has said something already, and epoll reports that once.
+            poller.serve(number, events)
+
+    def _wired(self, sock: socket.socket) -> Wire:
         wire = Wire(_met)
-        made = Stream(poller, sock, Source(*self._where), None, tuned=True)
+        made = Stream(self._poller, sock, Source(*self._where), None, tuned=True)
         made.begin(wire, known=True)
         if self._introduce is not None:
             wire.write(self._introduce(wire))
-        caller, self._caller = self._caller, None
-        if caller is not None:
-            caller.connected(wire)
+        return wire
 
     def fail(self) -> None:
         """See Served."""

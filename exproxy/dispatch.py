@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
@@ -14,33 +14,55 @@ from exproxy.errors import ConnectFailed, NoBackend
 from exproxy.interfaces import IWire
 from exproxy.model import Choice, Facts, Link
 from exproxy.waiting import Full
-from exproxy.wire import Wire
 
 if TYPE_CHECKING:
+    from exproxy.passage import Passage
     from exproxy.virtual import VirtualService
 
 
 class Dispatch:
     """From facts to a link, or to a reason why there is none.
 
-    ``linked(wire, choice)``: a new connection; ``reused(choice)``: the session has it already;
-    ``unavailable(reason, full)``, see events.Unavailable. Exactly one is called, once, unless cancel()
-    comes first.
+    ``linked(wire, choice)``: a new connection (the socket itself where ``bare``); ``reused(choice)``: the
+    session has it already; ``unavailable(reason, full)``, see events.Unavailable. Exactly one is called,
+    once, unless cancel() comes first.
     """
+
+    __slots__ = (
+        "_bare",
+        "_cancelled",
+        "_choice",
+        "_client",
+        "_linked",
+        "_links",
+        "_pinned",
+        "_reused",
+        "_service",
+        "_unavailable",
+        "_waiting",
+        "avoiding",
+        "facts",
+        "pardoned",
+        "pool",
+        "target",
+        "tries",
+    )
 
     def __init__(
         self,
         service: VirtualService,
         target: str | None,
-        client: IWire,
+        client: IWire | Passage,
         facts: Facts,
-        linked: Callable[[Wire, Choice], None],
+        linked: Callable[[Any, Choice], None],
         reused: Callable[[Choice], None],
         unavailable: Callable[[str, bool], None],
+        bare: bool = False,
     ) -> None:
         self._service = service
         self.pool = service.pool(target, client.local.listening)
         self._client = client
+        self._bare = bare
         self.target = target
         self.facts = facts
         self.avoiding: set[str] = set()
@@ -92,7 +114,7 @@ class Dispatch:
             self._reused(choice)
         else:
             self._choice = choice
-            self._waiting = self._service.connect(self.pool, choice.backend, self._client, self)
+            self._waiting = self._service.connect(self.pool, choice.backend, self._client, self, self._bare)
 
     def _none(self, failure: Failure) -> None:
         self._waiting = None
@@ -113,7 +135,7 @@ class Dispatch:
 
     # -- Caller ----------------------------------------------------------------------
 
-    def connected(self, wire: Wire) -> None:
+    def connected(self, wire: Any) -> None:
         """See Caller."""
         self._waiting = None
         choice, self._choice = self._choice, None
@@ -124,6 +146,8 @@ class Dispatch:
             self._linked(wire, choice)
         except Exception:
             self._choice = choice
+            if self._bare:
+                wire.close()
             self._mistaken(Failure())
 
     def unconnected(self, error: Exception) -> None:

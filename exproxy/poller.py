@@ -110,6 +110,12 @@ class Poller:
         if self._served.pop(number, None) is not None and not self._served:
             self.reactor.removeReader(self)
 
+    def serve(self, number: int, events: int) -> None:
+        """Serve whoever has that descriptor now with events that were reported to the one before."""
+        served = self._served.get(number)
+        if served is not None:
+            served.serve(self, events)
+
     def again(self, number: int) -> None:
         """There is more, and others come first: the system reports it anew, behind those that wait."""
         self._epoll.modify(number, ALL)

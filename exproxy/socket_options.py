@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from contextlib import suppress
 from functools import lru_cache
 
 from exproxy.settings import TcpOptions
@@ -18,9 +17,12 @@ def set_options(sock: socket.socket, options: TcpOptions) -> None:
 
     On Linux a connection that is accepted has those of the listening socket.
     """
+    set_option = sock.setsockopt
     for level, number, value in _numbers(options):
-        with suppress(OSError):
-            sock.setsockopt(level, number, value)
+        try:
+            set_option(level, number, value)
+        except OSError:
+            continue
 
 
 @lru_cache(maxsize=64)

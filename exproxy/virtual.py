@@ -31,6 +31,7 @@ from exproxy.wire import Wire, plain
 
 if TYPE_CHECKING:
     from exproxy.accepting import Accepting
+    from exproxy.passage import Passage
     from exproxy.session import Session
 
 # At most so many lines a minute and reason about clients that were not let in.
@@ -138,7 +139,9 @@ class VirtualService:
         self.log = Logger(namespace=f"exproxy.service.{name}")
         self.ports: dict[int, Port] = {}
         self._addresses: list[tuple[str, int]] = []
-        self.sessions: dict[Session, None] = {}
+        self.sessions: dict[Session | Passage, None] = {}
+        # By listening port: whether its clients need no session.
+        self._passing: dict[int, bool] = {}
         self.draining = False
         self.counts: Counter[str] = Counter()  # of actions.Count, by name
         self._shared = shared
@@ -222,7 +225,7 @@ class VirtualService:
             return "not allowed by `allow:` and `deny:`"
         if len(self.sessions) >= self.limits.connections:
             return f"limits.connections ({self.limits.connections}) reached"
-        if self._sources[host] >= self.limits.per_source:
+        if self._sources.get(host, 0) >= self.limits.per_source:
             return f"limits.per-source ({self.limits.per_source}) reached"
         if not self._rate.admits(host, self.clock.seconds()):
             return f"limits.per-source-rate ({self.limits.per_source_rate} a minute) reached"
@@ -252,12 +255,12 @@ class VirtualService:
             for port in waiting:
                 port.resume()
 
-    def opened(self, session: Session) -> None:
+    def opened(self, session: Session | Passage) -> None:
         """A session began."""
         self.sessions[session] = None
         self._sources[session.record.peer.host] += 1
 
-    def closed(self, session: Session) -> None:
+    def closed(self, session: Session | Passage) -> None:
         """A session is over."""
         del self.sessions[session]
         host = session.record.peer.host
@@ -271,15 +274,27 @@ class VirtualService:
             for each in waiting:
                 each()
 
-    def connect(self, pool: Pool, backend: IBackend, client: IWire, caller: Caller) -> Connecting:
+    def passes(self, port: int) -> bool:
+        """Whether that listening port is nothing but a choice and a relay, where its protocol is."""
+        found = self._passing.get(port)
+        if found is None:
+            behind = self.ports[port]
+            plain = behind.tls in ("none", "passthrough") and behind.backend_tls is None
+            simple = plain and behind.backend_starttls is None and behind.locations is None
+            found = self._passing[port] = simple and self.poller is not None and behind.pool is not None
+        return found
+
+    def connect(
+        self, pool: Pool, backend: IBackend, client: IWire | Passage, caller: Caller, bare: bool = False
+    ) -> Connecting:
         """Connect to that backend for that client: ``caller`` is told of a wire, its TLS handshake done where
-        there is TLS."""
+        there is TLS; ``bare``: of the socket itself, see passes()."""
         behind = self.ports[client.local.listening]
         reach = behind.reach(pool)
         way = behind if reach is None else reach
         timeout = self.timeouts.connect if reach is None else reach.connect
         if way.locations is None:
-            return self._begin(way, timeout, backend, client, caller)
+            return self._begin(way, timeout, backend, client, caller, bare)
 
         def attempt() -> Deferred[Wire]:
             promise = Promise()
@@ -292,7 +307,13 @@ class VirtualService:
         return found
 
     def _begin(
-        self, way: Port | Reach, timeout: float, backend: IBackend, client: IWire, caller: Caller
+        self,
+        way: Port | Reach,
+        timeout: float,
+        backend: IBackend,
+        client: IWire | Passage,
+        caller: Caller,
+        bare: bool = False,
     ) -> Connecting:
         options = way.backend_tls
         return begin(
@@ -305,6 +326,7 @@ class VirtualService:
             handshake=self.timeouts.tls_handshake,
             tcp=self._tcp,
             poller=self.poller,
+            bare=bare,
             **shown(backend.client_address, client.peer, client.local),
         )
 

@@ -11,7 +11,6 @@ import socket as sockets
 import sys
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from OpenSSL import SSL
@@ -205,7 +204,7 @@ class Wire:
         transport, kept = self.transport, self._kept
         given = transport.detach() if isinstance(transport, Stream) else detaching.detach(transport)
         if kept:
-            given = replace(given, unread=b"".join(data for name, data in kept if name == "received"))
+            given = given._replace(unread=b"".join(data for name, data in kept if name == "received"))
         # For good, and at no cost: thousands of relayed connections keep their wires.
         self._kept = None
         self.gone, self.full = True, False
