@@ -58,6 +58,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "relay",
         "connect",
         "dialling",
+        "refusals",
         "passage",
         "securing",
         "accepting",
