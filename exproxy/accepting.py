@@ -43,6 +43,19 @@ _PASSING = (
 )
 
 
+class _Listening(socket.socket):
+    """Knows of what kind it is without asking each time."""
+
+    __slots__ = ()
+    family = socket.AF_INET
+    type = socket.SOCK_STREAM
+
+
+class _Listening6(_Listening):
+    __slots__ = ()
+    family = socket.AF_INET6
+
+
 @implementer(IListeningPort)
 class Accepting:
     """See the module. ``factory`` makes the protocols, and gets the address of each client as a Source."""
@@ -57,10 +70,11 @@ class Accepting:
         door: Door,
         tcp: TcpOptions = TcpOptions(),
     ) -> None:
-        """``sock`` listens already and does not block; it is closed by stopListening(). Its options are
-        those of all connections that it accepts."""
+        """``sock`` listens already; it is taken over, and closed by stopListening(). Its options are those of
+        all connections that it accepts."""
         self._poller = poller
-        self._socket: socket.socket | None = sock
+        kind = _Listening6 if sock.family == socket.AF_INET6 else _Listening
+        self._socket: socket.socket | None = kind(kind.family, kind.type, sock.proto, sock.detach())
         self._factory = factory
         # A factory of sessions may do without protocols.
         self._pass_on: Any = getattr(factory, "pass_on", None)
@@ -69,6 +83,8 @@ class Accepting:
         # A shortage is said once, until it is over.
         self._short = False
         self._retry: IDelayedCall | None = None
+        sock = self._socket
+        sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         set_options(sock, tcp)
         host, port = sock.getsockname()[:2]

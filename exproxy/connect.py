@@ -23,6 +23,7 @@ from exproxy.model import TLS, ClientAddress, Destination, Source
 from exproxy.proxy_protocol import build, own
 from exproxy.securing import Securing
 from exproxy.settings import TcpOptions
+from exproxy.socket_options import numbers_of
 from exproxy.transparent import transparently
 from exproxy.wire import Wire, reason_text
 
@@ -84,23 +85,22 @@ def begin(
     introduce: Introduce | None = None,
     tcp: TcpOptions | None = None,
     poller: Poller | None = None,
-    bare: bool = False,
 ) -> Connecting:
     """Connect, and tell ``caller`` of a Wire, its TLS handshake done where ``tls`` (a client connection
     creator) is given, or of ConnectFailed.
 
     ``timeout`` and ``handshake`` in seconds. ``bind``: the address to come from, which may be a foreign
     one where ``transparent``. ``introduce(wire)``: the bytes to be sent first of all, before TLS.
-    ``poller``: who connects; None is Twisted's reactor. ``bare``: with a poller and without TLS the caller
-    is given the socket itself, which is in epoll, and sends what introduces it.
+    ``poller``: who connects; None is Twisted's reactor.
     """
     if poller is not None and poller.ready():
+        options = numbers_of(tcp) if tcp is not None else ()
         if tls is not None:
             securing = Securing(poller, caller, tls, handshake)
-            securing.start((host, port), timeout, introduce, tcp, bind, transparent)
+            securing.start((host, port), timeout, introduce, options, bind, transparent)
             return securing
-        dial = Dial(poller, caller, (host, port), timeout, introduce, bare)
-        dial.start(tcp, bind, transparent)
+        dial = Dial(poller, caller, (host, port), timeout, introduce)
+        dial.start(options, bind, transparent)
         return dial
     attempt = _Attempt(reactor, caller, tls, handshake, tcp, introduce)
     attempt.start(host, port, timeout, bind, transparent)

@@ -12,8 +12,7 @@ from exproxy import transparent
 from exproxy.errors import ConnectFailed
 from exproxy.model import Source
 from exproxy.readiness import BROKEN, OUT
-from exproxy.settings import TcpOptions
-from exproxy.socket_options import set_options
+from exproxy.socket_options import Numbers, set_numbers
 from exproxy.stream import Stream
 from exproxy.wire import Wire
 
@@ -65,7 +64,7 @@ class Dial:
     def __repr__(self) -> str:
         return f"<Dial {self._where[0]}:{self._where[1]}>"
 
-    def start(self, tcp: TcpOptions | None, bind: tuple[str, int] | None, foreign: bool) -> None:
+    def start(self, options: Numbers, bind: tuple[str, int] | None, foreign: bool) -> None:
         """Begin. ``bind``: the address to come from, which may be a ``foreign`` one."""
         six = ":" in self._where[0]
         if bind is not None and (":" in bind[0]) != six:
@@ -76,8 +75,7 @@ class Dial:
         try:
             sock = self._socket = socket.socket(socket.AF_INET6 if six else socket.AF_INET, _KIND)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if tcp is not None:
-                set_options(sock, tcp)
+            set_numbers(sock, options)
             if bind is not None:
                 phase = "bind"
                 if foreign:

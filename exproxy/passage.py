@@ -11,8 +11,10 @@ import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from exproxy.connect import Connecting
 from exproxy.detaching import Detached
-from exproxy.dispatch import Dispatch
+from exproxy.dialling import Dial
+from exproxy.dispatch import Attempts
 from exproxy.interfaces import ILease
 from exproxy.model import CLIENT, Choice, Destination, Facts, Side, Source
 from exproxy.poller import Poller
@@ -23,6 +25,7 @@ from exproxy.relay.joined import LOST
 from exproxy.relay.sockets import SocketRelay
 
 if TYPE_CHECKING:
+    from exproxy.pool import Pool
     from exproxy.virtual import VirtualService
 
 # A refused client may still be sending; reading on for so many seconds lets it see the end instead of a
@@ -30,16 +33,14 @@ if TYPE_CHECKING:
 LINGERING_READ = 2.0
 
 
-class Passage:
+class Passage(Attempts):
     """One client. ``peer``, ``local`` and ``record`` are for reading by others."""
 
     __slots__ = (
-        "_dispatch",
         "_lease",
         "_poller",
         "_ready",
         "_refused",
-        "_service",
         "_socket",
         "_thorough",
         "local",
@@ -49,17 +50,22 @@ class Passage:
     )
 
     def __init__(
-        self, service: VirtualService, poller: Poller, sock: socket.socket, peer: Source, local: Destination
+        self,
+        service: VirtualService,
+        poller: Poller,
+        pool: Pool,
+        sock: socket.socket,
+        peer: Source,
+        local: Destination,
     ) -> None:
         """``sock`` is connected and does not block."""
+        super().__init__(service, pool, Facts(peer, local))
         self.peer = peer
         self.local = local
         self.record = AccessRecord(service, peer)
         self.relay: SocketRelay | None = None
-        self._service = service
         self._poller = poller
         self._socket: socket.socket | None = sock
-        self._dispatch: Dispatch | None = None
         self._lease: ILease | None = None
         self._ready = self._thorough = self._refused = False
 
@@ -73,18 +79,8 @@ class Passage:
         try:
             assert self._socket is not None
             self._poller.watch(self._socket.fileno(), self)
-            self._dispatch = Dispatch(
-                self._service,
-                None,
-                self,
-                Facts(self.peer, self.local),
-                self._linked,
-                self._reused,
-                self._unavailable,
-                bare=True,
-            )
             self.record.picking()
-            self._dispatch.attempt()
+            self.attempt()
         except Exception:
             self._service.log.failure("{session} failed", session=self)
             self.cut("internal error")
@@ -102,21 +98,30 @@ class Passage:
 
     # -- the choice ------------------------------------------------------------------
 
-    def _linked(self, sock: socket.socket, choice: Choice) -> None:
-        client, dispatch = self._socket, self._dispatch
-        if client is None or dispatch is None:
-            raise RuntimeError("linked twice")
-        self.record.tried(dispatch.tries)
+    def connect(self, choice: Choice) -> Connecting:
+        """See Attempts."""
+        service, backend = self._service, choice.backend
+        seen = backend.client_address.transparent
+        where = (backend.host, backend.port)
+        dial = Dial(self._poller, self, where, service.timeouts.connect, None, bare=True)
+        dial.start(service.numbers, (self.peer.host, 0) if seen else None, seen)
+        return dial
+
+    def linked(self, connection: socket.socket, choice: Choice) -> None:
+        """See Attempts."""
+        client = self._socket
+        assert client is not None
+        self.record.tried(self.tries)
         self.record.connected(choice)
         version = choice.backend.client_address.send_proxy
         header = build(version, self.peer, self.local) if version is not None else b""
         here = Detached(client, b"", b"", True, self._ready, self._thorough)
-        there = Detached(sock, b"", header, True)
+        there = Detached(connection, b"", header, True)
         service = self._service
         relay = SocketRelay(here, there, self, self._poller, service.timeouts.idle)
         relay.start(here, there)
         self.relay = relay
-        self._socket = self._dispatch = None
+        self._socket = None
         lease = self._lease = choice.lease
         if lease is not None:
             lease.cut = self.cut
@@ -124,13 +129,18 @@ class Passage:
                 # It was cut while it was being made.
                 self.cut(lease.condemned)
 
-    def _reused(self, choice: Choice) -> None:
+    def reused(self, choice: Choice) -> None:
+        """See Attempts; there is never another link."""
         raise RuntimeError("a passage has no link to be used again")
 
-    def _unavailable(self, reason: str, full: bool) -> None:
-        dispatch, self._dispatch = self._dispatch, None
-        if dispatch is not None:
-            self.record.tried(dispatch.tries)
+    def unwanted(self, connection: socket.socket) -> None:
+        """See Attempts."""
+        self._poller.forget(connection.fileno())
+        connection.close()
+
+    def unavailable(self, reason: str, full: bool) -> None:
+        """See Attempts."""
+        self.record.tried(self.tries)
         self.record.unavailable(reason)
         sock = self._socket
         if sock is None:
@@ -197,11 +207,9 @@ class Passage:
 
     def _end(self) -> None:
         sock, self._socket = self._socket, None
-        dispatch, self._dispatch = self._dispatch, None
         lease, self._lease = self._lease, None
         relay, self.relay = self.relay, None
-        if dispatch is not None:
-            dispatch.cancel()
+        self.cancel()
         if sock is not None:
             self._poller.alarms.unset(self, LINGERING_READ)
             self._poller.forget(sock.fileno())

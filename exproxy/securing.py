@@ -10,7 +10,7 @@ from exproxy.dialling import Caller, Dial, Introduce
 from exproxy.errors import ConnectFailed
 from exproxy.interfaces import IWire, IWireUser
 from exproxy.model import TLS
-from exproxy.settings import TcpOptions
+from exproxy.socket_options import Numbers
 
 if TYPE_CHECKING:
     from exproxy.poller import Poller
@@ -38,13 +38,13 @@ class Securing:
         where: tuple[str, int],
         timeout: float,
         introduce: Introduce | None,
-        tcp: TcpOptions | None,
+        options: Numbers,
         bind: tuple[str, int] | None,
         foreign: bool,
     ) -> None:
         """Begin; see Dial, whose ``timeout`` this is."""
         self._dial = Dial(self._poller, self, where, timeout, introduce)
-        self._dial.start(tcp, bind, foreign)
+        self._dial.start(options, bind, foreign)
 
     def cancel(self) -> None:
         """Give it up; nobody is told. Idempotent."""

@@ -63,12 +63,13 @@ class SessionFactory(Factory):
     def pass_on(self, poller: Poller, sock: socket, peer: Source, here: Destination) -> bool:
         """Take a client without making a protocol, where its bytes are nobody's concern; False where it needs
         a session. ``sock`` is its socket, ``here`` the address that it came to."""
-        if not self._passing or not self._service.passes(here.port):
+        pool = self._service.passes(here.port) if self._passing else None
+        if pool is None:
             return False
         if self._service.objection(peer) is not None:
             sock.close()
         else:
-            Passage(self._service, poller, sock, peer, here).begin()
+            Passage(self._service, poller, pool, sock, peer, here).begin()
         return True
 
     def buildProtocol(self, addr: Any) -> Wire | None:

@@ -19,13 +19,15 @@ from exproxy.dialling import Caller
 from exproxy.door import Door
 from exproxy.interfaces import IBackend, IMarker, IPersistence, IService, IWire
 from exproxy.locating import Locations
-from exproxy.model import Listening, TLSOptions
+from exproxy.model import Listening, Source, TLSOptions
 from exproxy.poller import Poller
 from exproxy.pool import Pool
 from exproxy.rate import Rate
+from exproxy.refusals import Refusals
 from exproxy.relay import Sweep
 from exproxy.routes import Answer, Route
 from exproxy.settings import Limits, Networks, TcpOptions, Timeouts
+from exproxy.socket_options import numbers_of
 from exproxy.tls.client import ClientTLS, client_context
 from exproxy.tls.server import ServerTLS
 from exproxy.wire import Wire, plain
@@ -33,9 +35,6 @@ from exproxy.wire import Wire, plain
 if TYPE_CHECKING:
     from exproxy.passage import Passage
     from exproxy.session import Session
-
-# At most so many lines a minute and reason about clients that were not let in.
-REFUSAL_LINES = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +63,16 @@ class Port:
     routes: Mapping[str, Reach] = field(default_factory=dict)
     locations: Locations | None = None
     backend_starttls: TLSOptions | None = None
+
+    @property
+    def plain(self) -> bool:
+        """Whether both sides are TCP and nothing else, and the servers' ports are known."""
+        return (
+            self.backend_tls is None
+            and self.backend_starttls is None
+            and self.locations is None
+            and self.tls in ("none", "passthrough")
+        )
 
     def reach(self, pool: Pool) -> Reach | None:
         """How a route's pool is reached; None for the service's own."""
@@ -136,9 +145,8 @@ class VirtualService:
     ) -> None:
         self.name, self.protocol = name, protocol
         self.siblings: Mapping[str, IService] = MappingProxyType(shared.services)
-        self.options, self.retries = options, retries
-        self.timeouts, self.limits = timeouts, limits
-        self.trusted_proxies, self.host_name = trusted_proxies, host_name
+        self.options, self.retries, self.host_name = options, retries, host_name
+        self.timeouts, self.limits, self.trusted_proxies = timeouts, limits, trusted_proxies
         self.server_tls, self.backend_tls = server_tls, backend_tls
         self.routes, self.answer, self.hsts = routes, answer, hsts
         self.reactor = self.clock = shared.reactor
@@ -153,7 +161,7 @@ class VirtualService:
         self.counts: Counter[str] = Counter()  # of actions.Count, by name
         self.arrivals: Counter[str] = Counter()
         self._shared = shared
-        self._tcp, self._rules = tcp, rules
+        self.tcp, self.numbers, self._rules = tcp, numbers_of(tcp), rules
         # By route; the service's own under None.
         self._persistence: dict[str | None, IPersistence | None] = {None: persistence}
         self._persistence.update(strategies or {})
@@ -161,8 +169,7 @@ class VirtualService:
         self._rate = Rate(limits.per_source_rate)
         self._client_tls: dict[tuple[TLSOptions, str, bool], ClientTLS] = {}
         self._contexts: dict[TLSOptions, Any] = {}
-        self._refused: Counter[str] = Counter()
-        self._quiet_until = 0.0
+        self._refusals = Refusals(name, self.clock, self.log)
         self.when_empty: list[Callable[[], None]] = []
         self.door = Door(name, shared.reactor, self.sessions, limits.connections)
         shared.services[name] = self
@@ -207,7 +214,7 @@ class VirtualService:
 
     def objection(self, address: Any) -> str | None:
         """Why a client from there may not come in now; None where it may, and is counted."""
-        host, _ = plain(address)
+        host = address.host if isinstance(address, Source) else plain(address)[0]
         reason = self._objection(host)
         if reason is not None:
             self.refused(host, reason)
@@ -216,11 +223,7 @@ class VirtualService:
     def refused(self, host: str, reason: str) -> None:
         """Say that a client from there was not let in, unless the same was said often just now. There must
         be few different reasons."""
-        self._refused[reason] += 1
-        now = self.clock.seconds()
-        if self._refused[reason] <= REFUSAL_LINES or now >= self._quiet_until:
-            self._quiet_until = now + 60.0
-            self.log.warn("{service} refused {host}: {reason}", service=self.name, host=host, reason=reason)
+        self._refusals.refused(host, reason)
 
     @property
     def sources(self) -> Mapping[str, int]:
@@ -230,7 +233,7 @@ class VirtualService:
     @property
     def refusals(self) -> Mapping[str, int]:
         """How many clients were not let in, by reason."""
-        return self._refused
+        return self._refusals.count
 
     def charge(self, came: Mapping[str, int]) -> None:
         """These sources have come to other processes of ours so often; it counts for their rate here."""
@@ -273,27 +276,21 @@ class VirtualService:
             for each in waiting:
                 each()
 
-    def passes(self, port: int) -> bool:
-        """Whether that listening port is nothing but a choice and a relay, where its protocol is."""
-        found = self._passing.get(port)
-        if found is None:
-            behind = self.ports[port]
-            plain = behind.tls in ("none", "passthrough") and behind.backend_tls is None
-            simple = plain and behind.backend_starttls is None and behind.locations is None
-            found = self._passing[port] = simple and self.poller is not None and behind.pool is not None
-        return found
+    def passes(self, port: int) -> Pool | None:
+        """The pool of a listening port that is nothing but a choice and a relay, where its protocol is; else
+        None."""
+        behind = self.ports[port]
+        return behind.pool if behind.plain and self.poller is not None else None
 
-    def connect(
-        self, pool: Pool, backend: IBackend, client: IWire | Passage, caller: Caller, bare: bool = False
-    ) -> Connecting:
+    def connect(self, pool: Pool, backend: IBackend, client: IWire, caller: Caller) -> Connecting:
         """Connect to that backend for that client: ``caller`` is told of a wire, its TLS handshake done where
-        there is TLS; ``bare``: of the socket itself, see passes()."""
+        there is TLS."""
         behind = self.ports[client.local.listening]
         reach = behind.reach(pool)
         way = behind if reach is None else reach
         timeout = self.timeouts.connect if reach is None else reach.connect
         if way.locations is None:
-            return self._begin(way, timeout, backend, client, caller, bare)
+            return self._begin(way, timeout, backend, client, caller)
 
         def attempt() -> Deferred[Wire]:
             promise = Promise()
@@ -310,9 +307,8 @@ class VirtualService:
         way: Port | Reach,
         timeout: float,
         backend: IBackend,
-        client: IWire | Passage,
+        client: IWire,
         caller: Caller,
-        bare: bool = False,
     ) -> Connecting:
         options = way.backend_tls
         return begin(
@@ -323,9 +319,8 @@ class VirtualService:
             timeout=timeout,
             tls=self.client_tls(options, backend.server) if options is not None else None,
             handshake=self.timeouts.tls_handshake,
-            tcp=self._tcp,
+            tcp=self.tcp,
             poller=self.poller,
-            bare=bare,
             **shown(backend.client_address, client.peer, client.local),
         )
 
@@ -348,14 +343,9 @@ class VirtualService:
         )
         self._shared.failed(pool, backend, code, reason)
 
-    @property
-    def tcp(self) -> TcpOptions:
-        """The options of its sockets."""
-        return self._tcp
-
     def tune(self, wire: Wire) -> None:
         """Set the service's socket options on a client's wire."""
-        wire.tune(self._tcp)
+        wire.tune(self.tcp)
 
     # -- the end ---------------------------------------------------------------------
 

@@ -70,6 +70,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "relay",
         "connect",
         "dialling",
+        "refusals",
         "passage",
         "securing",
         "accepting",
