@@ -195,7 +195,7 @@ class Pool:
 
     def _stranger(self, facts: Facts) -> bool:
         """Whether nothing is known of a client and nothing will be kept, so that nothing need be asked."""
-        if self.served(facts) is not None:
+        if self.shared or self.served(facts) is not None:
             return False
         return not self.candidates_of(facts) and not self.keys_of(facts)
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -271,19 +272,27 @@ class WorkersTests(TwistdCase):
         process.send_signal(signal.SIGTERM)
 
     def test_limit_of_connections(self) -> None:
-        """`limits.connections` is that of all workers together."""
+        """`limits.connections` is that of all workers together: others wait until one leaves."""
         file = self.two_servers(
             "    limits: {connections: 7}\n",
             "servers: {a: 127.0.0.1, b: 127.0.0.2}\n",
         )
         process, port, _ = self.serving(file)
         clients = [socket.create_connection(("127.0.0.1", port), self.patience) for _ in range(30)]
-        answers = []
         for client in clients:
             self.addCleanup(client.close)
-            with contextlib.suppress(ConnectionResetError):
-                answers.append(client.recv(100))
-        self.assertEqual(sum(answer != b"" for answer in answers), 7)
+
+        def greeted() -> list[socket.socket]:
+            return select.select(clients, [], [], 0.2)[0]
+
+        self.wait(lambda: len(greeted()) >= 7)
+        self.assertEqual(len(greeted()), 7)
+        for _ in range(3):
+            first = greeted()[0]
+            clients.remove(first)
+            first.close()
+            self.wait(lambda: len(greeted()) >= 7)
+            self.assertEqual(len(greeted()), 7)
         process.send_signal(signal.SIGTERM)
 
     def test_health(self) -> None:
