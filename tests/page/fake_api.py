@@ -26,7 +26,7 @@ CSRF = "not-guessed"
 
 
 class FakeApi(Resource):
-    """Everything below ``/``. ``streams``: server-sent events work; ``pace``: seconds between two statuses."""
+    """Everything below ``/``. ``streams``: server-sent events work; ``pace``: seconds a step."""
 
     isLeaf = True
 

@@ -189,8 +189,8 @@ def _group() -> Group:
 
 def _warnings(world: World) -> list[Notice]:
     skew = (
-        "2 of 412 sources hold 60% of the clients of group mapi, so exch1 carries 88% of them: clients behind "
-        "one address look like one. persistence: rpc-association tells them apart."
+        "2 of 412 sources hold 60% of the clients of group mapi, so exch1 carries 88% of them: clients "
+        "behind one address look like one. persistence: rpc-association tells them apart."
     )
     down = [
         Notice("down", f"{name} is DOWN in all 7 services: Connection refused.")

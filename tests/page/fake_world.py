@@ -21,7 +21,7 @@ HOUR = 1800
 
 @dataclass(frozen=True)
 class Spec:
-    """One service: what never changes of it. ``targets``: (route, port) each; ``busy``: its sessions on average."""
+    """What never changes of a service. ``targets``: (route, port) each; ``busy``: sessions on average."""
 
     name: str
     protocol: str

@@ -1,6 +1,6 @@
 // Light, dark, or as the system has it. The choice is kept in this browser.
 
-import { el, setAttribute, setText } from "./dom.js";
+import { el, setAttribute } from "./dom.js";
 
 const NEXT = { "": "dark", dark: "light", light: "" };
 const NAMES = { "": "auto", dark: "dark", light: "light" };
@@ -10,7 +10,7 @@ export function startTheme(button, changed) {
   let chosen = localStorage.getItem("theme") ?? "";
   const show = () => {
     setAttribute(document.documentElement, "data-theme", chosen || null);
-    setText(button, `Theme: ${NAMES[chosen]}`);
+    button.replaceChildren(el("span", { class: "word" }, "Theme: "), NAMES[chosen]);
     setAttribute(button, "aria-label", `Theme: ${NAMES[chosen]}. Change to ${NAMES[NEXT[chosen]]}`);
   };
   button.addEventListener("click", () => {

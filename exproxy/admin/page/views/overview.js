@@ -56,19 +56,19 @@ function sum(model, read) {
 function servers(model) {
   const all = model.status.servers;
   const up = all.filter((server) => base(server.state) === "UP" || server.state === "no check").length;
-  return [`${up} of ${all.length}`, "UP", up === all.length ? "ok" : all.some((one) => tone(one.state) === "bad") ? "bad" : "drain"];
+  return [`${up} of ${all.length}`, "", up === all.length ? "ok" : all.some((one) => tone(one.state) === "bad") ? "bad" : "drain"];
 }
 
 function services(model) {
   const all = model.status.services;
   const open = all.filter((service) => service.state === "OPEN").length;
-  return [`${open} of ${all.length}`, "OPEN", open === all.length ? "ok" : "bad"];
+  return [`${open} of ${all.length}`, "", open === all.length ? "ok" : "bad"];
 }
 
 function backends(model) {
   const all = everyBackend(model.status);
-  const down = all.filter((backend) => !backend.usable).length;
-  return [String(all.length - down), down ? `usable, ${down} not` : "usable", down ? "bad" : ""];
+  const usable = all.filter((backend) => backend.usable).length;
+  return [`${usable} of ${all.length}`, "", usable < all.length ? "bad" : ""];
 }
 
 // Of the last step that the server told.
@@ -81,15 +81,17 @@ function slowest(model) {
   return all.length ? [`${Math.round(Math.max(...all))} ms`] : ["–"];
 }
 
+// In colour from one in a hundred on.
 function failures(model) {
-  const last = model.past.of("", 10).whole.answers["5xx"].at(-1) ?? null;
-  return [last === null ? "–" : last.toFixed(1), "/s", last ? "warn" : ""];
+  const { answers, requests } = model.past.of("", 10).whole;
+  const last = answers["5xx"].at(-1) ?? null;
+  return [last === null ? "–" : last.toFixed(1), "/s", last > (requests.at(-1) ?? 0) / 100 ? "warn" : ""];
 }
 
 const TILES = [
-  ["Services", services],
-  ["Real servers", servers],
-  ["Backends", backends],
+  ["Services OPEN", services],
+  ["Real servers UP", servers],
+  ["Usable backends", backends],
   ["Sessions", (model) => [count(sum(model, (service) => service.sessions.current))]],
   ["New connections", (model) => [rate(sum(model, (service) => service.sessions.rate)), "/s"]],
   ["Requests", (model) => [rate(sum(model, (service) => service.requests.rate)), "/s"]],

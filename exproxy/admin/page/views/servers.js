@@ -18,9 +18,11 @@ export class ServerTable {
   }
 
   columns() {
-    const columns = [
+    const setTo = { head: "Set to", build: (get) => this.actions(get), fill: fillActions };
+    return [
       { head: "Server", kind: "head", text: (server) => server.name },
       { head: "State", build: () => chip("UP"), fill: (node, server) => paint(node, server.state) },
+      ...(this.model.operates ? [setTo] : []),
       { head: "Address", text: (server) => server.address },
       { head: "Sessions", kind: "num", text: (server) => count(server.sessions) },
       { head: "Share", kind: "num", build: () => share(), fill: (node, server) => fillShare(node, this.part(server)) },
@@ -28,8 +30,6 @@ export class ServerTable {
       { head: "Services", build: () => el("span", { class: "chips" }), fill: (node, server) => this.fillServices(node, server) },
       { head: "Operator", text: (server) => words(server.operator) },
     ];
-    if (this.model.operates) columns.push({ head: "Set to", build: (get) => this.actions(get), fill: fillActions });
-    return columns;
   }
 
   actions(get) {
