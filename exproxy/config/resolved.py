@@ -186,11 +186,31 @@ class ServiceConfig(Reaching):
     transparent: bool = False
 
 
+Role: TypeAlias = Literal["read", "operate"]
+
+
+@dataclass(frozen=True, slots=True)
+class AdminToken:
+    """Somebody who may use the administration: ``secret`` is in no repr."""
+
+    name: str
+    role: Role
+    secret: bytes = field(repr=False)
+
+
 @dataclass(frozen=True, slots=True)
 class AdminConfig:
-    """Where the administration is to listen."""
+    """Where the administration listens, and for whom. A listen's ``tls`` is none or implicit.
+
+    ``tokens`` empty: whoever reaches it may operate, and all of ``listens`` are loopback addresses.
+    ``origins``: like ``https://lb.example.org``, lower case, without a usual port.
+    """
 
     listens: tuple[Listen, ...]
+    certificates: tuple[CertificateFiles, ...] = ()
+    tls: ServerTLSOptions = field(default_factory=ServerTLSOptions)
+    tokens: tuple[AdminToken, ...] = ()
+    origins: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
