@@ -17,6 +17,7 @@ TEXTS = (".py", ".md", ".yaml", ".txt", ".json")
 LAYERS: dict[int, tuple[str, ...]] = {
     0: (
         "model",
+        "question",
         "events",
         "actions",
         "errors",
@@ -73,7 +74,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "descriptors",
         "plugins",
     ),
-    4: ("config", "build", "service", "tap", "ctl", "lab", "demo"),
+    4: ("config", "build", "service", "tap", "ctl", "lab", "demo", "admin"),
 }
 # Layers 0 and 1 know neither a reactor nor a socket.
 IMPURE = ("socket", "twisted.internet.reactor", "twisted.internet.tcp", "OpenSSL")
