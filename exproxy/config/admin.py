@@ -12,7 +12,7 @@ from exproxy.config.context import Context
 from exproxy.config.document import Document
 from exproxy.config.listens import Placed
 from exproxy.config.models import AdminSection, ListenSection, TokenSection
-from exproxy.config.resolved import AdminConfig, AdminToken, Listen, TlsMode
+from exproxy.config.resolved import AdminConfig, AdminToken, CertificateFiles, Listen, TlsMode
 from exproxy.config.tls import server_options
 from exproxy.config.validation import lacks
 
@@ -40,7 +40,8 @@ def admin(context: Context) -> Administration:
     addresses = _addresses(document, section.listen, certified)
     tokens = _tokens(document, section.tokens or ())
     _reachable(document, section, addresses)
-    certificates, options = (), server_options(document, None, None, ())
+    certificates: tuple[CertificateFiles, ...] = ()
+    options = server_options(document, None, None, ())
     if section.tls is not None:
         at = ("admin", "tls")
         options = server_options(document, section.tls.profile, section.tls.client_certificates, at)
@@ -112,7 +113,9 @@ def _tokens(document: Document, sections: Iterable[TokenSection]) -> tuple[Admin
         if one.name is None or one.token is None:
             continue
         if one.name in found:
-            document.error((*where, "name"), f"{one.name!r} is there twice: the event log could not tell them")
+            document.error(
+                (*where, "name"), f"{one.name!r} is there twice: the event log could not tell them"
+            )
         if len(one.token) < SHORTEST_TOKEN:
             advice = f"at least {SHORTEST_TOKEN} characters, for example of `openssl rand -hex 32`"
             document.error((*where, "token"), f"is too short: {advice}")
@@ -125,7 +128,7 @@ def _tokens(document: Document, sections: Iterable[TokenSection]) -> tuple[Admin
         elif (*where, "token") not in document.hidden:
             document.warn(
                 (*where, "token"),
-                "stands here in the clear: whoever reads this file has it; write token: !file PATH or !env NAME",
+                "stands here in the clear: whoever reads this file has it; write !file PATH or !env NAME",
             )
         secrets.add(one.token)
         found[one.name] = AdminToken(one.name, one.role or "read", one.token.encode())

@@ -303,8 +303,6 @@ class AdminSection(Section):
     """Further origins (https://lb.example.org) under which a proxy of yours shows it to browsers."""
 
 
-
-
 TemplateName: TypeAlias = Literal[
     "exchange-2010", "exchange-2013", "exchange-2016", "exchange-2019", "exchange-se"
 ]
