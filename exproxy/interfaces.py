@@ -324,6 +324,12 @@ class ILease(Interface):
     drain = Attribute("a callable(seconds), set by the link's owner: the server is being emptied; or None")
     condemned = Attribute("str or None: why the link must end, where that was decided before `cut` was set")
 
+    def take_over(cut: Callable[[str], None], drain: Callable[[float], None]) -> None:
+        """The link is there: set ``cut`` and ``drain``."""
+
+    def overdue() -> None:
+        """Do what was wished of the link before it was there: cut it, or ask it to leave."""
+
     def busy() -> Callable[[], None]:
         """Count one request in flight; returns a callable that ends it (idempotent)."""
 
