@@ -24,8 +24,8 @@ from exproxy.rate import Rate
 from exproxy.relay import Poller, Sweep
 from exproxy.routes import Answer, Route
 from exproxy.settings import Limits, Networks, TcpOptions, Timeouts
-from exproxy.tls.client import ClientTLS, client_context
 from exproxy.tally import Tally
+from exproxy.tls.client import ClientTLS, client_context
 from exproxy.tls.server import ServerTLS
 from exproxy.wire import Wire, plain
 

@@ -59,8 +59,8 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """``counts``: one more than BOUNDS (upper bounds in milliseconds), not cumulative; ``sum_ms``: of all that
-    was counted."""
+    """``counts``: one more than BOUNDS (upper bounds in milliseconds), not cumulative; ``sum_ms``: of all
+    that was counted."""
 
     counts: tuple[int, ...] = (0,) * (len(BOUNDS) + 1)
     sum_ms: float = 0.0
@@ -71,7 +71,8 @@ class Latency:
     """Percentiles of the last minute in milliseconds, None where nothing was answered.
 
     What is timed: an HTTP request from its head to the end of its answer; a connection of any other protocol
-    from the choice of its server until that was connected. ``minute``: the counts of the last minute, ``total`` those since the start.
+    from the choice of its server until that was connected. ``minute``: the counts of the last minute,
+    ``total`` those since the start.
     """
 
     p50: float | None = None
