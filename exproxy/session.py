@@ -91,7 +91,7 @@ class Session:
         self._ends: dict[IWire, End] = {wire: self.client}
         self._conversation = conversation
         # Its service gives it one of its own.
-        self.number = 0
+        self.number, self.began = 0, service.clock.seconds()
         self.relay: Relay | None = None
         self.bounded: dict[Side, BoundedRelay] = {}
         self.deadlines = Deadlines(service.clock, self._deadline)
