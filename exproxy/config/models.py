@@ -181,6 +181,9 @@ class PoolSection(Section):
     """What to do when servers are at their limit: next, wait 5s, refuse. Default next."""
     on_down: Literal["keep", "cut"] | None = None
     """What becomes of a DOWN server's connections. Default keep."""
+    drain: Literal["keep", "move"] | None = None
+    """What becomes of the known clients of a server that the operator drains: keep: they go on coming to it;
+    move: their next connection goes elsewhere. Default keep."""
     allow: NetworkList | None = None
     """Networks whose clients may come in; without it all."""
     deny: NetworkList | None = None

@@ -112,6 +112,7 @@ class Reaching:
     slow_ramp: float
     when_full: WhenFull
     on_down: Literal["keep", "cut"]
+    drain: Literal["keep", "move"]
     locator: ILocator | None
     # Connect from the client's own address.
     transparent: bool
@@ -146,6 +147,7 @@ class RouteConfig(Reaching):
     on_down: Literal["keep", "cut"]
     locator: ILocator | None = None
     transparent: bool = False
+    drain: Literal["keep", "move"] = "keep"
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +186,7 @@ class ServiceConfig(Reaching):
     extended_protection: Policy = "off"
     locator: ILocator | None = None
     transparent: bool = False
+    drain: Literal["keep", "move"] = "keep"
 
 
 Role: TypeAlias = Literal["read", "operate"]
