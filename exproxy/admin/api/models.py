@@ -136,13 +136,13 @@ class KillQuery(Model):
     service: Name | None = None
     server: Name | None = None
     client: Name | None = None
-    reason: Line = "cut by the operator"
+    reason: Line = "no reason given"
 
 
 class ReasonQuery(Model):
     """Why a session is cut."""
 
-    reason: Line = "cut by the operator"
+    reason: Line = "no reason given"
 
 
 class ChosenQuery(Model):
