@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 
 from exproxy.connect import ConnectFailed
 from exproxy.errors import NoBackend
-from exproxy.interfaces import IWire
+from exproxy.interfaces import IBackend, IWire
 from exproxy.model import Choice, Facts, Link
 from exproxy.waiting import Full
 from exproxy.wire import Wire
@@ -53,6 +53,8 @@ class Dispatch:
         self._choice: Choice | None = None
         self._waiting: Deferred[Choice] | Deferred[Wire] | None = None
         self._cancelled = False
+        # Who was tried last.
+        self._before: IBackend | None = None
 
     def attempt(self, links: tuple[Link, ...] = (), pinned: Link | None = None) -> None:
         """Choose and connect. Call it again to choose among the others (redispatch)."""
@@ -62,6 +64,8 @@ class Dispatch:
             self._unavailable(f"gave up after {self.tries} servers", False)
             return
         self.tries += 1
+        if self._before is not None:
+            self._service.retried(self._before, elsewhere=self._before.server in self.avoiding)
         try:
             choice = self.pool.pick(self.facts, self.avoiding, links, pinned)
         except NoBackend as error:
@@ -92,6 +96,7 @@ class Dispatch:
             self._reused(choice)
         else:
             self._choice = choice
+            self._before = choice.backend
             connecting = self._service.connect(self.pool, choice.backend, self._client)
             self._waiting = connecting
             connecting.addCallbacks(self._connected, self._failed).addErrback(self._mistaken)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
+
+from zope.interface import Interface
 
 from exproxy.model import Facts
 
@@ -36,3 +39,14 @@ class Asked:
     facts: Facts
     target: str | None = None
     answer: str | None = None
+
+
+class IAsking(Interface):
+    """Optional for an IProtocolPlugin: what a client that is only asked about would be chosen by."""
+
+    def asked(service: Any, facts: Facts, client: Client) -> Asked:
+        """The Pick of such a client. ``service`` is the IService; ``facts``: Source, Destination and, where
+        the listening port ends TLS, TLS: those of its Began.
+
+        Raises ValueError, its text for people, for a client that there cannot be. What a protocol cannot know
+        without the client's bytes it leaves out."""

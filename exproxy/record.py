@@ -23,6 +23,7 @@ class AccessRecord:
     """
 
     __slots__ = (
+        "_backend",
         "_begun",
         "_bytes_in",
         "_bytes_out",
@@ -43,16 +44,19 @@ class AccessRecord:
         self._via = via
         self.secured = False
         self.reason: str | None = None
-        self._begun = service.clock.seconds()
+        self._begun: float = service.clock.seconds()
         self._picked = self._begun
         self._bytes_in = 0
         self._bytes_out = 0
         self._written = 0
         self._fields: dict[str, object] = {}
+        # Who has it.
+        self._backend: Any = None
 
     def handshake_done(self, tls: TLS) -> None:
         """The client's TLS handshake."""
         self.secured = True
+        self._service.tally.secured(tls.resumed)
         self._fields["tls"] = tls.version
         self._fields["handshake_ms"] = milliseconds(self._service.clock.seconds() - self._begun)
 
@@ -64,6 +68,7 @@ class AccessRecord:
 
     def connected(self, choice: Choice) -> None:
         """It led to a server."""
+        self._backend = choice.backend
         self._fields["server"] = choice.backend.server
         self._fields["persistence"] = choice.persistence.value
         self._fields["connect_ms"] = milliseconds(self._service.clock.seconds() - self._picked)
@@ -83,6 +88,21 @@ class AccessRecord:
         """Why it ended; only the first is kept."""
         if self.reason is None:
             self.reason = reason
+
+    @property
+    def begun(self) -> float:
+        """The clock's reading when what it tells of began."""
+        return self._begun
+
+    @property
+    def fields(self) -> Mapping[str, object]:
+        """What it has so far."""
+        return self._fields
+
+    @property
+    def counted(self) -> tuple[int, int, int]:
+        """What earlier records of this connection have told of: records, bytes in, bytes out."""
+        return self._written, self._bytes_in, self._bytes_out
 
     def merge(self, fields: Mapping[str, object]) -> None:
         """Fields from the conversation."""
@@ -106,6 +126,10 @@ class AccessRecord:
         record["total_ms"] = milliseconds(now - self._begun)
         record["reason"] = self.reason if final or self.reason else "done"
         self._service.access_log.write(record)
+        self._service.tally.written(record)
+        if self._backend is not None:
+            self._backend.tally.written(record)
+            self._backend = None
         self._written += 1
         # Where the conversation has counted (a request) there may be more already: what was sent ahead.
         self._bytes_in += record["bytes_in"]

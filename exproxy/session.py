@@ -90,6 +90,8 @@ class Session:
         self.record = AccessRecord(service, wire.peer, wire.via)
         self._ends: dict[IWire, End] = {wire: self.client}
         self._conversation = conversation
+        # Its service gives it one of its own.
+        self.number, self.began = 0, service.clock.seconds()
         self.relay: Relay | None = None
         self.bounded: dict[Side, BoundedRelay] = {}
         self.deadlines = Deadlines(service.clock, self._deadline)

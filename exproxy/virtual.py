@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from exproxy.rate import Rate
 from exproxy.relay import Poller, Sweep
 from exproxy.routes import Answer, Route
 from exproxy.settings import Limits, Networks, TcpOptions, Timeouts
+from exproxy.tally import Tally
 from exproxy.tls.client import ClientTLS, client_context
 from exproxy.tls.server import ServerTLS
 from exproxy.wire import Wire, plain
@@ -95,6 +97,8 @@ class Shared:
     services: dict[str, IService] = field(default_factory=dict)
     # Who relays plain TCP; None where the system has no epoll.
     poller: Poller | None = None
+    # Of sessions: each gets the next.
+    numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
 
 @implementer(IService)
@@ -136,7 +140,7 @@ class VirtualService:
         self.ports: dict[int, Port] = {}
         self._addresses: list[tuple[str, int]] = []
         self.sessions: dict[Session, None] = {}
-        self.draining = False
+        self.draining, self.tally = False, Tally()
         self.counts: Counter[str] = Counter()  # of actions.Count, by name
         self._shared = shared
         self._tcp, self._rules = tcp, rules
@@ -202,6 +206,7 @@ class VirtualService:
         """Say that a client from there was not let in, unless the same was said often just now. There must
         be few different reasons."""
         self._refused[reason] += 1
+        self.tally.refused += 1
         now = self.clock.seconds()
         if self._refused[reason] <= REFUSAL_LINES or now >= self._quiet_until:
             self._quiet_until = now + 60.0
@@ -222,7 +227,9 @@ class VirtualService:
 
     def opened(self, session: Session) -> None:
         """A session began."""
+        session.number = next(self._shared.numbers)
         self.sessions[session] = None
+        self.tally.came(len(self.sessions))
         self._sources[session.record.peer.host] += 1
 
     def closed(self, session: Session) -> None:
@@ -274,10 +281,23 @@ class VirtualService:
 
     def failed(self, pool: Pool, backend: IBackend, code: str, reason: str) -> None:
         """A client met a backend that did not answer as it should."""
+        self.tally.failed(code)
+        assert isinstance(backend, Backend)
+        backend.tally.failed(code)
         self.log.info(
             "{backend} failed a client: {code}, {reason}", backend=backend.name, code=code, reason=reason
         )
         self._shared.failed(pool, backend, code, reason)
+
+    def retried(self, backend: IBackend, *, elsewhere: bool) -> None:
+        """A client tries again after that backend; ``elsewhere``: not with it."""
+        assert isinstance(backend, Backend)
+        self.tally.retried(elsewhere)
+        backend.tally.retried(elsewhere)
+
+    def sources(self, most: int) -> list[tuple[str, int]]:
+        """The addresses that have the most sessions now, and how many each has."""
+        return self._sources.most_common(most)
 
     def tune(self, wire: Wire) -> None:
         """Set the service's socket options on a client's wire."""

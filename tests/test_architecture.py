@@ -43,6 +43,9 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "health",
         "ramp",
         "rate",
+        "past",
+        "tally",
+        "rehearsing",
         "store",
     ),
     2: (

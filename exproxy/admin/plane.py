@@ -160,7 +160,7 @@ class IPlane(Interface):
         """Read the configuration file again and have what it says; all of it or nothing."""
 
     def validate(text: str) -> MaybeLater[list[Problem]]:
-        """What is wrong with a configuration, as if it stood in the file's place; [] where nothing is."""
+        """What is wrong or doubtful (``warning``) in a configuration, as if it stood in the file's place."""
 
     def configuration() -> MaybeLater[Mapping[str, Any]]:
         """The configuration as served, values for JSON, every secret masked."""

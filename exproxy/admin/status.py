@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-# The upper bounds of the buckets of every histogram, milliseconds; what is more goes into one more bucket.
-BOUNDS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 30_000, 60_000)
-# Answer classes: HTTP's by the hundred, "other" for what has no status.
-CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx", "other")
+from exproxy.tally import BOUNDS as BOUNDS
+from exproxy.tally import CLASSES as CLASSES
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +59,8 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """``counts``: one more than BOUNDS, not cumulative; ``sum_ms``: of all that was counted."""
+    """``counts``: one more than BOUNDS (upper bounds in milliseconds), not cumulative; ``sum_ms``: of all
+    that was counted."""
 
     counts: tuple[int, ...] = (0,) * (len(BOUNDS) + 1)
     sum_ms: float = 0.0
@@ -72,7 +71,8 @@ class Latency:
     """Percentiles of the last minute in milliseconds, None where nothing was answered.
 
     What is timed: an HTTP request from its head to the end of its answer; a connection of any other protocol
-    from its accept to its server. ``minute``: the counts of the last minute, ``total`` those since the start.
+    from the choice of its server until that was connected. ``minute``: the counts of the last minute,
+    ``total`` those since the start.
     """
 
     p50: float | None = None
