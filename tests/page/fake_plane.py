@@ -35,6 +35,8 @@ class FakePlane:
     def __init__(self, world: World) -> None:
         self.world = world
         self.broken = False
+        # What was done, for tests to ask.
+        self.done: list[str] = []
         self.killed: set[str] = set()
         self.forgotten: set[str] = set()
         self.moved: dict[str, str] = {}
@@ -115,6 +117,7 @@ class FakePlane:
     ) -> Operated:
         if server not in self.world.servers:
             raise Unknown(f"there is no server {server}")
+        self.done.append(f"{state} {service or 'all'} {server}")
         end = stamp(until) if until is not None else None
         wish = Operator(state, reason, who, None, end, service, drain or "keep")
         self.world.operate(server, wish, force=force)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+import time
 from contextlib import ExitStack
 from typing import Any, ClassVar
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.page.browser import Installation, Visit, chromium, skip_without_browser
+from tests.page.tokens import OPERATE, READ
 
-VIEWS = [
+VIEWS = (
     "overview",
     "services",
     "plots",
@@ -20,7 +22,7 @@ VIEWS = [
     "events",
     "explain",
     "configuration",
-]
+)
 
 
 class PageCase(SynchronousTestCase):
@@ -38,12 +40,17 @@ class PageCase(SynchronousTestCase):
         self.browser = stack.enter_context(chromium())
         self.visits: list[Visit] = []
 
-    def visit(self, token: str = "acts", view: str = "overview", **options: Any) -> Visit:
+    def visit(self, token: str = OPERATE, view: str = "overview", **options: Any) -> Visit:
         """A window that is logged in."""
         visit = Visit(self.browser, self.installation.url, **options)
         self.visits.append(visit)
         visit.log_in(token, view)
         return visit
+
+    @staticmethod
+    def part(page: Any, view: str) -> Any:
+        """One view of the page: each has controls of its own."""
+        return page.locator(f"#view-{view}")
 
     def assert_quiet(self, *but: str) -> None:
         """Nothing on any console; ``but``: patterns of what a test brings about itself."""
@@ -82,9 +89,10 @@ class LiveTests(PageCase):
         self.installation.story("kill", "exch2")
         first = page.locator("#view-events tbody tr").first
         first.filter(has_text="exch2 is DOWN").wait_for()
-        page.get_by_label("Level").select_option("warn")
+        view = self.part(page, "events")
+        view.get_by_label("Level").select_option("warn")
         page.get_by_text("exproxy 0.1.0 has started").wait_for(state="detached")
-        page.get_by_label("Filter").fill("nothing like it")
+        view.get_by_label("Filter").fill("nothing like it")
         page.get_by_text("No event fits.").wait_for()
         self.assert_quiet()
 
@@ -92,13 +100,13 @@ class LiveTests(PageCase):
         """The page holds one stream, closes it when nobody looks, and opens one again."""
         page = self.visit().page
         page.locator("#link", has_text="live").wait_for()
-        self.assertEqual(self.installation.story("listeners"), "1")
+        self.assertEqual(self.installation.story("readers"), 1)
         self._pretend(page, "hidden")
         page.locator("#link", has_text="paused").wait_for()
-        self._until("listeners", "0")
+        self._until_nobody_reads()
         self._pretend(page, "visible")
         page.locator("#link", has_text="live").wait_for()
-        self.assertEqual(self.installation.story("listeners"), "1")
+        self.assertEqual(self.installation.story("readers"), 1)
         self.assert_quiet()
 
     def _pretend(self, page: Any, state: str) -> None:
@@ -110,22 +118,19 @@ class LiveTests(PageCase):
             state,
         )
 
-    def _until(self, words: str, answer: str) -> None:
-        for _ in range(200):
-            if self.installation.story(words) == answer:
-                return
-        self.fail(f"{words} is {self.installation.story(words)}")
+    def _until_nobody_reads(self) -> None:
+        deadline = time.monotonic() + 15
+        while self.installation.story("readers"):
+            self.assertLess(time.monotonic(), deadline)
 
     def test_a_cut_stream_is_replaced(self) -> None:
         """When the stream breaks the page polls, and goes back to a stream by itself."""
         page = self.visit().page
         page.locator("#link", has_text="live").wait_for()
-        self.installation.story("streams", "off")
         self.installation.story("cut")
         page.locator("#link", has_text="polling").wait_for()
-        self.installation.story("streams", "on")
         page.locator("#link", has_text="live").wait_for()
-        self.assert_quiet("503", "ERR_INCOMPLETE_CHUNKED_ENCODING")
+        self.assert_quiet()
 
 
 class PollingTests(PageCase):
@@ -172,7 +177,7 @@ class OperatingTests(PageCase):
         page.keyboard.press("Escape")
         page.get_by_role("dialog").wait_for(state="detached")
         self.assertEqual(page.evaluate("document.activeElement.ariaLabel"), "Maint exch1")
-        self.assertNotIn('"PUT ', self.installation.story("asked"))
+        self.assertEqual(self.installation.story("done"), [])
         self.assert_quiet()
 
     def test_the_last_one_needs_force(self) -> None:
@@ -198,12 +203,12 @@ class OperatingTests(PageCase):
         question = page.get_by_role("dialog", name="Drain exchange-rpc/exch2")
         self.assertRegex(question.locator(".counted").inner_text(), r"^This concerns \d+ connections\.$")
         question.get_by_role("button", name="Drain exchange-rpc/exch2").click()
-        row(page, "Service exchange-rpc", "exch2").get_by_text("DRAIN").wait_for()
+        row(page, "Service exchange-rpc", "exch2").locator(".state", has_text="DRAIN").wait_for()
         page.get_by_role("button", name="Weight of exchange-rpc/exch1: 1. Change it").click()
         page.get_by_role("dialog").get_by_label("Weight").fill("40")
         page.get_by_role("dialog").get_by_role("button", name="Set the weight").click()
         page.get_by_role("button", name="Weight of exchange-rpc/exch1: 40. Change it").wait_for()
-        page.get_by_label("Show").select_option("ill")
+        self.part(page, "services").get_by_label("Show").select_option("ill")
         page.get_by_role("heading", name="smtp").wait_for(state="hidden")
         self.assert_quiet()
 
@@ -241,7 +246,7 @@ class OperatingTests(PageCase):
         """Sessions are listed, filtered, explained and cut."""
         page = self.visit(view="sessions").page
         page.get_by_text("60 sessions").wait_for()
-        page.get_by_label("Service").select_option("imap")
+        self.part(page, "sessions").get_by_label("Service", exact=True).select_option("imap")
         page.get_by_text("8 sessions").wait_for()
         page.get_by_role("button", name="Cut session 0-5", exact=True).click()
         page.get_by_role("dialog").get_by_label("Reason").fill("stuck")
@@ -276,7 +281,7 @@ class OperatingTests(PageCase):
         self.installation.story("break")
         page.get_by_role("button", name="Reload…").click()
         page.get_by_text("/etc/exproxy/exchange.yaml:31:16").wait_for()
-        self.assert_quiet()
+        self.assert_quiet("422")
 
 
 class ReaderTests(PageCase):
@@ -284,7 +289,7 @@ class ReaderTests(PageCase):
 
     def test_a_reader_sees_and_may_not(self) -> None:
         """No view has a button that changes anything, and the API refuses what the page does not offer."""
-        visit = self.visit("looks")
+        visit = self.visit(READ)
         page = visit.page
         page.locator("#role", has_text="read-only").wait_for(state="attached")
         for view in VIEWS:
@@ -294,7 +299,7 @@ class ReaderTests(PageCase):
             names = page.locator("main button:visible").all_inner_texts()
             self.assertEqual(names, ["Explain"] if view == "explain" else [], view)
         refused = visit.context.request.put(
-            "api/v1/servers/exch1/state", data={"state": "drain"}, headers={"X-CSRF-Token": "not-guessed"}
+            "api/v1/servers/exch1/state", data={"state": "drain"}, headers={"X-CSRF-Token": visit.csrf}
         )
         self.assertEqual(refused.status, 403)
         self.assert_quiet()
@@ -311,8 +316,8 @@ class LoginTests(PageCase):
         page.goto(self.installation.url)
         page.get_by_label("Token").fill("wrong")
         page.get_by_role("button", name="Log in").click()
-        page.get_by_text("That is no token of ours").wait_for()
-        page.get_by_label("Token").fill("acts")
+        page.get_by_text("that is no token of this administration").wait_for()
+        page.get_by_label("Token").fill(OPERATE)
         page.keyboard.press("Enter")
         page.get_by_role("button", name="Drain exch1").wait_for()
         page.get_by_role("button", name="Log out").click()
@@ -356,8 +361,9 @@ class ShapeTests(PageCase):
         page = self.visit(view="plots").page
         canvases = page.locator("#view-plots canvas")
         canvases.nth(5).wait_for()
-        page.get_by_label("Service").select_option("imap")
-        page.get_by_label("Window").select_option("3600")
+        view = self.part(page, "plots")
+        view.get_by_label("Service", exact=True).select_option("imap")
+        view.get_by_label("Window").select_option("3600")
         page.get_by_role("button", name="Theme").click()
         canvases.nth(5).wait_for()
         self.assertEqual(canvases.count(), 6)

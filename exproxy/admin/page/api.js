@@ -50,7 +50,7 @@ function query(parameters) {
 
 async function ask(method, url, body) {
   const headers = { Accept: "application/json" };
-  if (method !== "GET") headers["X-CSRF-Token"] = csrf;
+  if (method !== "GET" && csrf) headers["X-CSRF-Token"] = csrf;
   if (body !== undefined) headers["Content-Type"] = "application/json";
   const response = await reach(url, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
   const said = await read(response);

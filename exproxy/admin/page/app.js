@@ -40,8 +40,16 @@ async function start() {
   }
   const feed = new Feed({ status: hearStatus, event: hearEvent, history: hearHistory, link: showLink, denied: () => location.reload() });
   feed.lastEvent = model.events.at(-1)?.number ?? 0;
-  await get("history", { seconds: 60 }).then(hearHistory, () => undefined); // more comes step by step
   feed.look();
+  await fetchPast();
+}
+
+// One service after the other: a whole hour of everything at once would keep the server from its clients.
+async function fetchPast() {
+  for (const { name } of model.status.services) {
+    await get("history", { service: name, seconds: 3600 }).then((history) => model.past.backfill(history), () => undefined);
+    shown?.update?.();
+  }
 }
 
 async function first() {
@@ -77,7 +85,7 @@ function hearRole(status) {
   remember(status.csrf);
   document.body.dataset.role = model.role;
   setText(byId("role"), model.operates ? "operate" : "read-only");
-  byId("logout").hidden = status.login === false;
+  byId("logout").hidden = !status.csrf; // without tokens there is nothing to leave
 }
 
 function hearStatus(status) {

@@ -51,6 +51,11 @@ export function duration(seconds) {
   return parts.slice(0, 2).join(" ") || "0s";
 }
 
+// The largest unit alone.
+export function roughly(seconds) {
+  return duration(seconds).split(" ")[0];
+}
+
 export function percent(part) {
   return `${Math.round(part * 100)}%`;
 }

@@ -9,7 +9,6 @@ export const CLASSES = ["1xx", "2xx", "3xx", "4xx", "5xx", "other"];
 export class Past {
   constructor() {
     this.step = 2;
-    this.asked = 0; // seconds that were fetched at once
     this.times = [];
     this.services = new Map(); // name → {whole: Series, servers: Map(name → Series)}
     this.changes = new Map(); // backend → [{time, state, reason}], oldest first
@@ -25,12 +24,25 @@ export class Past {
     this.forget();
   }
 
-  // Have this in place of what is there: it reaches further back, `seconds`.
-  replace(history, seconds) {
-    this.asked = seconds;
-    this.times = [];
-    this.services = new Map();
-    this.add(history);
+  // Put what is older before what is there; where a step is there already, its numbers are put in.
+  backfill(history) {
+    const first = this.times[0] ?? Infinity;
+    const older = history.times.filter((time) => time < first);
+    this.times.unshift(...older);
+    for (const column of this.everyColumn()) column.unshift(...older.map(() => null));
+    const places = new Map(this.times.map((time, at) => [time, at]));
+    for (const service of history.services) {
+      const kept = this.entry(service.name);
+      put(kept.whole, service.whole, history.times, places);
+      for (const [name, one] of Object.entries(service.servers)) {
+        put(entry(kept.servers, name, () => series(this.times.length)), one, history.times, places);
+      }
+    }
+    for (const change of history.changes) this.note(change);
+  }
+
+  entry(name) {
+    return entry(this.services, name, () => ({ whole: series(this.times.length), servers: new Map() }));
   }
 
   append(history, from) {
@@ -49,19 +61,24 @@ export class Past {
   note(change) {
     const kept = entry(this.changes, change.backend, () => []);
     const time = posix(change.time);
-    if (kept.length && kept.at(-1).time >= time) return;
+    if (kept.some((known) => known.time === time)) return;
     kept.push({ time, state: change.state, reason: change.reason });
+    kept.sort((one, other) => one.time - other.time);
   }
 
   *all() {
     for (const service of this.services.values()) yield* [service.whole, ...service.servers.values()];
   }
 
+  *everyColumn() {
+    for (const each of this.all()) yield* columns(each);
+  }
+
   forget() {
     const surplus = this.times.findIndex((time) => time >= (this.times.at(-1) ?? 0) - HOUR);
     if (surplus <= 0) return;
     this.times.splice(0, surplus);
-    for (const each of this.all()) for (const column of columns(each)) column.splice(0, surplus);
+    for (const column of this.everyColumn()) column.splice(0, surplus);
   }
 
   // {times, whole, servers} of one service, or of all together ("").
@@ -99,6 +116,14 @@ function columns(one) {
 function extend(kept, more, from) {
   for (const key of PLAIN) kept[key].push(...more[key].slice(from));
   for (const key of CLASSES) kept.answers[key].push(...(more.answers[key] ?? []).slice(from));
+}
+
+function put(kept, more, times, places) {
+  for (const [at, time] of times.entries()) {
+    const place = places.get(time);
+    for (const key of PLAIN) kept[key][place] = more[key][at] ?? null;
+    for (const key of CLASSES) kept.answers[key][place] = more.answers[key]?.[at] ?? null;
+  }
 }
 
 // A service that is gone, or that came later, has no numbers for some steps.

@@ -1,6 +1,5 @@
 // What happened over time, for all services or one: six plots with one cursor.
 
-import { get } from "../api.js";
 import { el, field, select, setOptions } from "../dom.js";
 import { bytes, count, milliseconds } from "../format.js";
 import { CLASSES } from "../past.js";
@@ -16,26 +15,12 @@ export class Plots {
   constructor(model) {
     this.model = model;
     this.service = select([["", "all services"]], { onchange: () => this.update() });
-    this.window = select(WINDOWS, { onchange: () => this.load() });
+    this.window = select(WINDOWS, { onchange: () => this.update() });
     this.window.value = "900";
     this.plots = DRAWINGS.map((drawing) => ({ ...drawing, plot: new Plot(drawing) }));
     this.node = el("div", {}, el("div", { class: "filters" }, field("Service", this.service), field("Window", this.window)),
       el("div", { class: "plots" }, ...this.plots.map(({ plot }) => plot.node)));
     window.addEventListener("resize", () => this.node.offsetParent && this.update());
-  }
-
-  shown() {
-    this.load();
-  }
-
-  // An hour of everything is much: it is fetched when it is asked for.
-  async load() {
-    const seconds = Number(this.window.value);
-    if (seconds > this.model.past.asked) {
-      const history = await get("history", { seconds }).catch(() => null);
-      if (history) this.model.past.replace(history, seconds);
-    }
-    this.update();
   }
 
   update() {

@@ -1,7 +1,7 @@
 // One table for each service, with the columns that HAProxy's statistics have.
 
 import { button, el, field, select, setAttribute, setText } from "../dom.js";
-import { bytes, clock, count, duration, milliseconds, percent, rate } from "../format.js";
+import { bytes, clock, count, duration, milliseconds, percent, rate, roughly } from "../format.js";
 import { operate, reweigh } from "../operating.js";
 import { backendsOf, base, chip, paint, tone, wish } from "../states.js";
 import { Table } from "../table.js";
@@ -94,14 +94,14 @@ class ServiceTable {
   }
 
   weights() {
-    const number = { head: "Weight", width: 6.5, kind: "num", text: (row) => (row.backend ? String(row.backend.weight) : "") };
+    const number = { head: "Wght", title: "weight", width: 5.5, kind: "num", text: (row) => (row.backend ? String(row.backend.weight) : "") };
     const pressed = (get) => reweigh(this.model, { server: get().backend.server, service: get().service.name, weight: get().backend.weight });
     const weight = this.model.operates
       ? { ...number, build: (get) => button("", () => pressed(get), { class: "link-like" }), fill: fillWeight }
       : number;
     const columns = [
       weight,
-      { head: "Ramp", width: 5.5, kind: "num", title: "part of the weight that counts", text: (row) => (row.backend ? percent(row.backend.ramp) : "") },
+      { head: "Ramp", width: 6, kind: "num", title: "part of the weight that counts", text: (row) => (row.backend ? percent(row.backend.ramp) : "") },
       { head: "Bck", width: 4, title: "a backup", text: (row) => (row.backend?.backup ? "yes" : "") },
     ];
     if (this.model.operates) columns.push({ head: "Set to", width: 7.5, build: (get) => this.setter(get), fill: fillSetter });
@@ -141,31 +141,36 @@ function headingOf(service, target) {
 const both = (read) => (row) => read(row.backend ?? row.service);
 
 const NAMES = [
-  { head: "Server", width: 12, kind: "head", text: (row) => row.backend?.server ?? "service", hint: (row) => (row.backend ? `${row.backend.name} at ${row.backend.host ?? "no address"}:${row.backend.port}` : "") },
-  { head: "State", width: 12, build: () => chip("UP"), fill: (node, row) => paint(node, both((each) => each.state)(row), wish(row.backend?.operator)) },
+  { head: "Server", width: 11, kind: "head", text: (row) => row.backend?.server ?? "service", hint: (row) => (row.backend ? `${row.backend.name} at ${row.backend.host ?? "no address"}:${row.backend.port}` : "") },
+  { head: "State", width: 11, build: () => chip("UP"), fill: (node, row) => paint(node, both((each) => each.state)(row), wish(row.backend?.operator)) },
   { head: "Queue", width: 6, kind: "num", title: "requests that wait", text: (row) => count(row.backend ? row.backend.queue : row.service.waiting) },
 ];
 const LOADS = [
-  { head: "Cur", group: "Sessions", width: 5.5, kind: "num", text: (row) => count(both((each) => each.sessions.current)(row)) },
+  { head: "Cur", group: "Sessions", width: 5, kind: "num", text: (row) => count(both((each) => each.sessions.current)(row)) },
   { head: "Max", group: "Sessions", width: 5.5, kind: "num", text: (row) => count(both((each) => each.sessions.max)(row)) },
-  { head: "Limit", group: "Sessions", width: 6, kind: "num", text: (row) => count(row.backend ? row.backend.limit : row.service.sessions.limit) },
+  { head: "Limit", group: "Sessions", width: 5.5, kind: "num", text: (row) => count(row.backend ? row.backend.limit : row.service.sessions.limit) },
   { head: "Total", group: "Sessions", width: 6, kind: "num", text: (row) => count(both((each) => each.sessions.total)(row)) },
-  { head: "In", group: "Bytes", width: 8, kind: "num", text: (row) => bytes(both((each) => each.bytes_in)(row)) },
-  { head: "Out", group: "Bytes", width: 8, kind: "num", text: (row) => bytes(both((each) => each.bytes_out)(row)) },
+  { head: "In", group: "Bytes", width: 7.5, kind: "num", text: (row) => bytes(both((each) => each.bytes_in)(row)) },
+  { head: "Out", group: "Bytes", width: 7.5, kind: "num", text: (row) => bytes(both((each) => each.bytes_out)(row)) },
 ];
 const TROUBLES = [
   { head: "Req", group: "Errors", width: 4.5, kind: "num", text: (row) => (row.backend ? "" : count(row.service.errors.request)) },
-  { head: "Conn", group: "Errors", width: 5, kind: "num", text: (row) => count(both((each) => each.errors.connect)(row)) },
-  { head: "Resp", group: "Errors", width: 5, kind: "num", text: (row) => count(both((each) => each.errors.response)(row)) },
+  { head: "Conn", group: "Errors", width: 5.5, kind: "num", text: (row) => count(both((each) => each.errors.connect)(row)) },
+  { head: "Resp", group: "Errors", width: 5.5, kind: "num", text: (row) => count(both((each) => each.errors.response)(row)) },
   { head: "Retr", group: "Again", width: 5, kind: "num", title: "retries", text: (row) => count(both((each) => each.retries)(row)) },
   { head: "Redis", group: "Again", width: 5.5, kind: "num", title: "redispatches", text: (row) => count(both((each) => each.redispatches)(row)) },
 ];
 const CHECKS = [
-  { head: "p95", width: 7, kind: "num", title: "latency of the last minute", text: (row) => milliseconds(both((each) => each.latency.p95)(row)) },
+  { head: "p95", width: 6.5, kind: "num", title: "latency of the last minute", text: (row) => milliseconds(both((each) => each.latency.p95)(row)) },
   { head: "Last check", width: 11.5, text: (row) => (row.backend ? check(row.backend.check) : ""), hint: (row) => (row.backend ? checked(row.backend.check) : "") },
-  { head: "Count", group: "Down", width: 5.5, kind: "num", text: (row) => (row.backend ? count(row.backend.down.count) : "") },
-  { head: "Time", group: "Down", width: 7, kind: "num", text: (row) => (row.backend?.down.count ? duration(row.backend.down.seconds) : ""), hint: (row) => (row.backend?.down.since ? `since ${clock(row.backend.down.since)}` : "") },
+  { head: "Count", group: "Down", width: 6, kind: "num", text: (row) => (row.backend ? count(row.backend.down.count) : "") },
+  { head: "Time", group: "Down", width: 6, kind: "num", text: (row) => (row.backend?.down.count ? roughly(row.backend.down.seconds) : ""), hint: (row) => downFor(row.backend) },
 ];
+
+function downFor(backend) {
+  if (!backend?.down.count) return "";
+  return `${duration(backend.down.seconds)} together${backend.down.since ? `, since ${clock(backend.down.since)}` : ""}`;
+}
 
 function check({ code, duration_ms: took }) {
   return code ? `${code}${took === null ? "" : ` ${milliseconds(took)}`}` : "–";

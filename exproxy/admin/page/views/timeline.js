@@ -45,7 +45,8 @@ export class Timeline {
     return new Set(shapes.map((shape) => JSON.stringify(shape))).size === 1;
   }
 
-  // [{from, to, word}] from the window's start on; what was before the first change is not known.
+  // [{from, to, word}] from the window's start on. What was before the first change is not told: UP, where
+  // it was not UP afterwards.
   spansOf(backend) {
     if (this.spans.has(backend.name)) return this.spans.get(backend.name);
     const now = this.model.now();
@@ -53,7 +54,7 @@ export class Timeline {
     const changes = this.model.past.changes.get(backend.name) ?? [];
     const points = changes.filter((change) => change.time > start);
     const first = [...changes].reverse().find((change) => change.time <= start);
-    const words = [first?.state ?? (points.length ? "not known" : backend.state), ...points.map((change) => change.state)];
+    const words = [first?.state ?? (points.length ? before(points[0].state) : backend.state), ...points.map((change) => change.state)];
     const times = [start, ...points.map((change) => change.time), now];
     const spans = words.map((word, at) => ({ from: times[at], to: times[at + 1], word }));
     this.spans.set(backend.name, spans);
@@ -83,6 +84,10 @@ export class Timeline {
     node.replaceChildren(...shape.map(rectangle));
     setAttribute(node, "aria-label", spans.map((span) => `${span.word} ${duration(span.to - span.from)}`).join(", "));
   }
+}
+
+function before(word) {
+  return base(word) === "UP" ? "not known" : "UP";
 }
 
 function row(name, backends) {
