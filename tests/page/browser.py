@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import subprocess
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tests.peers.kit.needs import missing
 
@@ -48,6 +49,19 @@ def chromium() -> Iterator[Browser]:
 
 class Installation:
     """The program of :mod:`tests.page.program`, running."""
+
+    _running: ClassVar[dict[tuple[str, ...], Installation]] = {}
+
+    @classmethod
+    def fresh(cls, *words: str) -> Installation:
+        """One that was never used: the same process begins again, which is sooner than another one. It ends
+        with the tests."""
+        if words not in cls._running:
+            cls._running[words] = cls(*words)
+            atexit.register(cls._running[words].stop)
+        installation = cls._running[words]
+        installation.story("again")
+        return installation
 
     def __init__(self, *words: str) -> None:
         argv = [sys.executable, "-m", "tests.page.program", "0", *words]

@@ -33,6 +33,11 @@ class FakePlane:
     """Answers from a :class:`World`. ``broken``: the configuration file has an error now."""
 
     def __init__(self, world: World) -> None:
+        self._watchers: list[Callable[[Event], None]] = []
+        self.begin(world)
+
+    def begin(self, world: World) -> None:
+        """Have another installation."""
         self.world = world
         self.broken = False
         # What was done, for tests to ask.
@@ -40,7 +45,6 @@ class FakePlane:
         self.killed: set[str] = set()
         self.forgotten: set[str] = set()
         self.moved: dict[str, str] = {}
-        self._watchers: list[Callable[[Event], None]] = []
         world.told = self._tell
 
     def _tell(self, event: Event) -> None:

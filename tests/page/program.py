@@ -1,8 +1,9 @@
 """``python -m tests.page.program PORT [no-streams] [slowly]``: the administration of a made-up installation.
 
 It is exproxy's own API over a plane that is made up, on 127.0.0.1; port 0 is any. The first line on stdout is
-the port. Each line on stdin is a command, answered by one line of JSON: ``kill exch2``, ``revive exch2``,
-``break`` (the configuration file), ``cut`` (the streams), ``readers``, ``done``. It ends with its stdin.
+the port. Each line on stdin is a command, answered by one line of JSON: ``again`` (from the
+beginning), ``kill exch2``, ``revive exch2``, ``break`` (the configuration file), ``cut`` (the streams),
+``readers``, ``done``. It ends with its stdin.
 
 To look at the page: ``python -m tests.page.program 8404 slowly``, tokens ``acts-acts-acts-acts`` and
 ``looks-looks-looks``.
@@ -41,8 +42,9 @@ class Story(LineOnlyReceiver):
 
     def __init__(self, plane: FakePlane, app: App) -> None:
         self._tell: dict[str, Callable[..., Any]] = {
-            "kill": plane.world.kill,
-            "revive": plane.world.revive,
+            "again": lambda: plane.begin(past()),
+            "kill": lambda name: plane.world.kill(name),
+            "revive": lambda name: plane.world.revive(name),
             "break": lambda: setattr(plane, "broken", True),
             "cut": app.hub.close,
             "readers": lambda: len(app.hub.readers),
@@ -81,7 +83,7 @@ def main() -> None:
     tokens = (AdminToken("looks", "read", READ.encode()), AdminToken("acts", "operate", OPERATE.encode()))
     app = App(plane, Door(loopback=True), Access(reactor.seconds, tokens), reactor, limits=limits)
     listening = reactor.listenTCP(port, AdminFactory(reactor, limits, app.answer), interface="127.0.0.1")
-    LoopingCall(plane.world.tick).start(pace, now=False)
+    LoopingCall(lambda: plane.world.tick()).start(pace, now=False)
     print(listening.getHost().port, flush=True)
     StandardIO(Story(plane, app))
     reactor.run()

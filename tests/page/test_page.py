@@ -26,7 +26,7 @@ VIEWS = (
 
 
 class PageCase(SynchronousTestCase):
-    """A new installation and a new window for each test; nothing may be complained of."""
+    """A fresh installation and a new window for each test; nothing may be complained of."""
 
     words: ClassVar[tuple[str, ...]] = ()
 
@@ -35,8 +35,7 @@ class PageCase(SynchronousTestCase):
         skip_without_browser()
         stack = ExitStack()
         self.addCleanup(stack.close)
-        self.installation = Installation(*self.words)
-        stack.callback(self.installation.stop)
+        self.installation = Installation.fresh(*self.words)
         self.browser = stack.enter_context(chromium())
         self.visits: list[Visit] = []
 
