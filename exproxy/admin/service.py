@@ -21,6 +21,7 @@ from exproxy.admin.api.channel import AdminFactory
 from exproxy.admin.api.limits import Limits
 from exproxy.admin.api.pages import Pages
 from exproxy.admin.plane import IPlane
+from exproxy.admin.socket_path import SOCKET
 from exproxy.admin.unix import CannotBind, UnixPort, UnixSocket
 from exproxy.config import AdminConfig, Config, Listen
 from exproxy.config.admin import is_loopback
@@ -28,8 +29,6 @@ from exproxy.errors import ConfigurationError
 from exproxy.tls.material import names_of as certificate_names
 from exproxy.tls.server import ServerTLS
 from exproxy.tls.watching import Watch
-
-SOCKET = "exproxy.sock"
 
 
 @dataclass(frozen=True, slots=True)
