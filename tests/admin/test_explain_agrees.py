@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from exproxy.actions import Drain, Fail, Pass
 from exproxy.admin.explanation import Explanation, Question
 from exproxy.question import Client
-from tests.admin.world import Transport, World
+from tests.admin.clocked import Transport, World
 
 CASES = 1000
 TEXT = """
