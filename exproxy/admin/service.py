@@ -3,6 +3,7 @@
 # mypy: allow-untyped-calls
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -113,7 +114,7 @@ class AdminService(Service):
             factory = self._open(Door(local=True))
             self._unix_port = UnixPort(self._reactor, self._unix, factory)
             self._unix_port.start()
-            self.log.info("exproxyctl finds this process at {path}", path=str(self._unix.path))
+            self.log.info("exproxyctl finds this process at {path}", path=os.path.normpath(self._unix.path))
 
     def _listen(self, listen: Listen, sock: socket.socket) -> None:
         secure = listen.tls == "implicit"
