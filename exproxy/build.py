@@ -82,7 +82,7 @@ class Builder:
     def __init__(self, config: Config, shared: Shared, secrets: Secrets) -> None:
         self._config = config
         self._shared = shared
-        self._secrets = secrets
+        self.secrets = secrets
         self.store = MemoryStore(shared.reactor)
         self.groups: dict[str, Group] = {}
 
@@ -154,14 +154,14 @@ class Builder:
         )
 
     def _strategy(self, config: Reaching) -> IPersistence:
-        keys = self._secrets.keys(config.group or config.name, config.servers)
+        keys = self.secrets.keys(config.group or config.name, config.servers)
         strategy: IPersistence = config.persistence.plugin.strategy(config.persistence.options, keys)
         return strategy
 
     def _companions(self, config: Reaching) -> Companions | None:
         if Together not in config.protocol.plugin.gives:
             return None
-        return Companions(self._secrets.keys(config.group or config.name, config.servers))
+        return Companions(self.secrets.keys(config.group or config.name, config.servers))
 
     def _pool(self, name: str, config: Reaching, strategy: IPersistence, target: Target) -> Pool:
         options = config.persistence.options

@@ -19,7 +19,6 @@ from twisted.python.failure import Failure
 
 from exproxy import listening, transparent
 from exproxy.access_log import AccessLog
-from exproxy.admin.local import LocalPlane
 from exproxy.build import Builder, Built
 from exproxy.checks.record import Check
 from exproxy.config import Config, Listen
@@ -72,7 +71,6 @@ class ExproxyService(Service):
         self._transparent = any(owner.transparent for built in self.built for owner in built.owners.values())
         shown = [(one.config.name, one.service.server_tls) for one in self.built]
         self._certificates = Watch(reactor, [(name, tls) for name, tls in shown if tls is not None])
-        self.plane = LocalPlane(self)
 
     # -- begin -----------------------------------------------------------------------
 
@@ -125,7 +123,6 @@ class ExproxyService(Service):
         }
         self._names.start(names.items())
         self._certificates.start()
-        self.plane.start()
         for built in self.built:
             self._watch(built)
         self._listen()
@@ -216,7 +213,6 @@ class ExproxyService(Service):
         self._names.stop()
         self._certificates.stop()
         await gatherResults([self._drained(built) for built in self.built])
-        self.plane.stop()
         if self._poller is not None:
             self._poller.close()
         if self.lab is not None:

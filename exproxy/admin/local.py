@@ -61,15 +61,21 @@ class LocalPlane:
         self._explainer = explainer
         self._entries = Entries(lambda: service.built, lambda: service.builder.store, explainer)
         self._events = Events()
+        self._started = False
 
     def start(self) -> None:
-        """Do what the operator wished, hear the log, and begin to remember."""
+        """Do what the operator wished, hear the log, and begin to remember: before the first client comes.
+        Idempotent."""
+        if self._started:
+            return
+        self._started = True
         self._events.start()
         self.operating.start()
         self._snapshot.recorder.start()
 
     def stop(self) -> None:
         """Nothing of it is left running; idempotent."""
+        self._started = False
         self._snapshot.recorder.stop()
         self.operating.stop()
         self._events.stop()

@@ -3,6 +3,7 @@
 # mypy: allow-untyped-calls
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from exproxy.admin.api.channel import AdminFactory
 from exproxy.admin.api.limits import Limits
 from exproxy.admin.api.pages import Pages
 from exproxy.admin.plane import IPlane
+from exproxy.admin.socket_path import SOCKET
 from exproxy.admin.unix import CannotBind, UnixPort, UnixSocket
 from exproxy.config import AdminConfig, Config, Listen
 from exproxy.config.admin import is_loopback
@@ -28,8 +30,6 @@ from exproxy.errors import ConfigurationError
 from exproxy.tls.material import names_of as certificate_names
 from exproxy.tls.server import ServerTLS
 from exproxy.tls.watching import Watch
-
-SOCKET = "exproxy.sock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ class AdminService(Service):
             factory = self._open(Door(local=True))
             self._unix_port = UnixPort(self._reactor, self._unix, factory)
             self._unix_port.start()
-            self.log.info("exproxyctl finds this process at {path}", path=str(self._unix.path))
+            self.log.info("exproxyctl finds this process at {path}", path=os.path.normpath(self._unix.path))
 
     def _listen(self, listen: Listen, sock: socket.socket) -> None:
         secure = listen.tls == "implicit"

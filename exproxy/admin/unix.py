@@ -19,23 +19,16 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from exproxy.admin.socket_path import address_of
 from exproxy.errors import ConfigurationError
 
 BACKLOG = 64
-# sun_path of unix(7), less its final zero.
-LONGEST = 107
 # Seconds without accepting where descriptors have run out.
 PAUSE = 1.0
 
 
 class CannotBind(ConfigurationError):
     """The socket cannot be made; the text says why and what to do."""
-
-
-def address_of(path: Path, folder: int) -> str:
-    """What to bind or connect to for that path: itself, or a short way by an open ``folder``'s descriptor."""
-    text = os.fspath(path)
-    return text if len(os.fsencode(text)) <= LONGEST else f"/proc/self/fd/{folder}/{path.name}"
 
 
 class UnixSocket:

@@ -1,5 +1,6 @@
 """A process that serves, and its administration: they begin together, and end one after the other."""
 
+# mypy: allow-untyped-calls
 from __future__ import annotations
 
 from typing import Any
@@ -19,7 +20,7 @@ class Administered(MultiService):
     """
 
     def __init__(self, serving: Any, plane: LocalPlane, admin: AdminService) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # Twisted has no types for it
+        super().__init__()
         self._serving = serving
         self._plane = plane
         self._admin = admin

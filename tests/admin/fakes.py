@@ -275,7 +275,9 @@ class FakePlane:
         ]  # fmt: skip
 
     def events(self, *, since: int = 0, limit: int = 1000) -> Any:
-        events = [rows.Event(number, TIME, "info", "exproxy.monitor", f"event {number}") for number in (1, 2, 3)]
+        events = [
+            rows.Event(number, TIME, "info", "exproxy.monitor", f"event {number}") for number in (1, 2, 3)
+        ]
         return [each for each in events if each.number > since][-limit:]
 
     def watch_events(self, told: Callable[[rows.Event], None]) -> Callable[[], None]:

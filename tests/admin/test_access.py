@@ -80,7 +80,9 @@ class OriginTests(AccessTestCase):
         """The page's own origin is welcome, a program without one too."""
         for origin in (None, "http://127.0.0.1:8404"):
             self.open.welcome(LOOPBACK, asked("PUT", origin=origin))
-        self.guarded.welcome(OUTSIDE, asked("PUT", host="lb.example.org:443", origin="https://lb.example.org"))
+        self.guarded.welcome(
+            OUTSIDE, asked("PUT", host="lb.example.org:443", origin="https://lb.example.org")
+        )
 
     def test_configured(self) -> None:
         """So is a configured one, under which a proxy shows the page."""
@@ -132,9 +134,7 @@ class CallerTests(AccessTestCase):
         """A wrong token, part of one, an empty one and another scheme are refused."""
         for word in ("Bearer wrong", "Bearer read-read-read-rea", "Bearer ", "Basic YTpi", "Bearer \udcff"):
             about = asked(authorization=word)
-            problem = self.refused(
-                HTTPStatus.UNAUTHORIZED, "token", self.guarded.caller, LOOPBACK, about
-            )
+            problem = self.refused(HTTPStatus.UNAUTHORIZED, "token", self.guarded.caller, LOOPBACK, about)
             self.assertIn("WWW-Authenticate", problem.headers)
 
     def test_constant_time(self) -> None:
@@ -189,7 +189,9 @@ class AttemptTests(AccessTestCase):
         """Logging in is counted like any other use of a token."""
         for _ in range(ATTEMPTS):
             self.assertRaises(Problem, self.guarded.login, "wrong", "a")
-        self.refused(HTTPStatus.TOO_MANY_REQUESTS, "attempts", self.guarded.login, OPERATE.secret.decode(), "a")
+        self.refused(
+            HTTPStatus.TOO_MANY_REQUESTS, "attempts", self.guarded.login, OPERATE.secret.decode(), "a"
+        )
 
     def test_bounded(self) -> None:
         """Only so many addresses are remembered."""

@@ -99,7 +99,9 @@ class RouteTests(AdminTestCase):
             for method, operation in methods.items()
         }
         self.assertEqual(said, {(route.method, route.path): route.needs for route in TABLE.routes})
-        names = [operation["operationId"] for each in document["paths"].values() for operation in each.values()]
+        names = [
+            operation["operationId"] for each in document["paths"].values() for operation in each.values()
+        ]
         self.assertEqual(len(names), len(set(names)))
 
     async def test_status_has_caller(self) -> None:
@@ -136,7 +138,13 @@ class RefusalTests(AdminTestCase):
             ("PUT", "/api/v1/servers/ex1/state", {"state": "drain", "reason": "a\nb"}, 422, "invalid"),
             ("PUT", "/api/v1/servers/ex1/state", b"{", 400, "invalid"),
             ("PUT", "/api/v1/servers/ex1/weight", {"weight": 257}, 422, "invalid"),
-            ("PUT", "/api/v1/backends/https/ex1/state", {"state": "drain", "service": "imap"}, 422, "invalid"),
+            (
+                "PUT",
+                "/api/v1/backends/https/ex1/state",
+                {"state": "drain", "service": "imap"},
+                422,
+                "invalid",
+            ),
             ("DELETE", "/api/v1/sessions", None, 409, "refused"),
             ("DELETE", "/api/v1/sessions/0-8", None, 404, "unknown"),
             ("GET", "/api/v1/sessions?limit=0", None, 422, "invalid"),
@@ -178,10 +186,13 @@ class RefusalTests(AdminTestCase):
     async def test_media_types(self) -> None:
         """Only JSON is taken, and YAML to be validated: no form that any page could send."""
         await self.begin()
-        for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""):
-            answer = await self.ask(
-                "PUT", "/api/v1/servers/ex1/state", {"state": "drain"}, Content_Type=kind
-            )
+        for kind in (
+            "text/plain",
+            "application/x-www-form-urlencoded",
+            "multipart/form-data; boundary=x",
+            "",
+        ):
+            answer = await self.ask("PUT", "/api/v1/servers/ex1/state", {"state": "drain"}, Content_Type=kind)
             self.assertEqual(answer.status, 415, kind)
         answer = await self.ask("POST", "/api/v1/validate", b"a: 1", Content_Type="text/plain")
         self.assertEqual(answer.status, 415)
@@ -237,7 +248,11 @@ class BrowserTests(AdminTestCase):
             {"Host": "evil.example:8404"},
             {"Host": ""},
         ):
-            for method, path in (("PUT", "/api/v1/servers/ex1/state"), ("GET", "/api/v1/status"), ("GET", "/")):
+            for method, path in (
+                ("PUT", "/api/v1/servers/ex1/state"),
+                ("GET", "/api/v1/status"),
+                ("GET", "/"),
+            ):
                 body = {"state": "drain"} if method == "PUT" else None
                 answer = await self.ask(method, path, body, **headers)
                 self.assertIn(answer.status, (400, 403, 421), (headers, path))
@@ -310,7 +325,9 @@ class AuditTests(AdminTestCase):
         await self.ask("PUT", path, {"state": "maint"})
         await self.ask("DELETE", "/api/v1/sessions/0-8", token=OPERATE)
         self.assertEqual(len(lines), 4)
-        self.assertRegex(lines[0], r"^anna from 127\.0\.0\.1:\d+: PUT /api/v1/servers/ex1/state \{.*'updates'")
+        self.assertRegex(
+            lines[0], r"^anna from 127\.0\.0\.1:\d+: PUT /api/v1/servers/ex1/state \{.*'updates'"
+        )
         self.assertRegex(lines[1], r"^grafana from .*: refused, grafana may look")
         self.assertRegex(lines[2], r"^nobody from .*: refused, a token is needed")
         self.assertRegex(lines[3], r"^anna from .*DELETE /api/v1/sessions/0-8 : refused, there is no session")
@@ -421,7 +438,9 @@ class LimitTests(AdminTestCase):
         while not self.plane.asked:
             await deferLater(reactor, 0.01)
         answer = await self.ask("GET", "/api/v1/servers")
-        self.assertEqual((answer.status, answer.json["type"], answer.headers["retry-after"]), (503, "busy", "1"))
+        self.assertEqual(
+            (answer.status, answer.json["type"], answer.headers["retry-after"]), (503, "busy", "1")
+        )
         waiting, self.plane.waiting = self.plane.waiting, None
         waiting.callback(await self.plane.status())
         self.assertEqual(parsed(await client.over).status, 200)

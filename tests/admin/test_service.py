@@ -71,7 +71,9 @@ class PageTests(AdminTestCase):
         await self.begin(TOKENS, pages=Pages(where))
         for path in ("/", "/index.html", "/?x=1"):
             answer = await self.ask("GET", path)
-            self.assertEqual((answer.status, answer.headers["content-type"]), (200, "text/html; charset=utf-8"))
+            self.assertEqual(
+                (answer.status, answer.headers["content-type"]), (200, "text/html; charset=utf-8")
+            )
         answer = await self.ask("GET", "/vendor/a.js")
         self.assertEqual(answer.headers["content-type"], "text/javascript; charset=utf-8")
         again = await self.ask("GET", "/vendor/a.js", If_None_Match=answer.headers["etag"])
@@ -86,7 +88,9 @@ class TlsTests(AdminTestCase):
     async def test_tls(self) -> None:
         """Over TLS the session's cookie is Secure and of this host alone; metrics need a token where others
         could ask for them."""
-        await self.begin(f"listen: '0.0.0.0:0', {TOKENS}, tls: {{certificate: {pem('lb.test', '127.0.0.1')}}}")
+        await self.begin(
+            f"listen: '0.0.0.0:0', {TOKENS}, tls: {{certificate: {pem('lb.test', '127.0.0.1')}}}"
+        )
         self.assertTrue(self.service.urls[0].startswith("https://0.0.0.0:"))
         answer = await deferToThread(self.over_tls, b'{"token": "%s"}' % READ.encode())
         self.assertIn(b"Set-Cookie: __Host-exproxy=", answer)
@@ -97,19 +101,21 @@ class TlsTests(AdminTestCase):
     def over_tls(self, body: bytes | None, host: str = "lb.test") -> bytes:
         """Log in, or ask for the metrics; what came back."""
         context = ssl.create_default_context(cafile=str(ca_file()))
-        with socket.create_connection(("127.0.0.1", self.port), 10) as plain:
-            with context.wrap_socket(plain, server_hostname="lb.test") as wire:
-                if body is None:
-                    wire.sendall(f"GET /metrics HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
-                else:
-                    wire.sendall(
-                        f"POST /login HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n"
-                        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
-                    )
-                data = b""
-                while some := wire.recv(65536):
-                    data += some
-                return data
+        lines = f"Host: {host}\r\nConnection: close\r\n"
+        if body is None:
+            sent = f"GET /metrics HTTP/1.1\r\n{lines}\r\n".encode()
+        else:
+            lines += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+            sent = f"POST /login HTTP/1.1\r\n{lines}\r\n".encode() + body
+        with (
+            socket.create_connection(("127.0.0.1", self.port), 10) as plain,
+            context.wrap_socket(plain, server_hostname="lb.test") as wire,
+        ):
+            wire.sendall(sent)
+            data = b""
+            while some := wire.recv(65536):
+                data += some
+        return data
 
 
 class UnixTests(AdminTestCase):
@@ -141,7 +147,9 @@ class UnixTests(AdminTestCase):
         where = folder(self)
         (where / "file").write_text("")
         file = where / "exproxy.yaml"
-        file.write_text(f"state-dir: {where}/file\nadmin: {{listen: {{address: 127.0.0.1, port: 0}}}}\n{REST}")
+        file.write_text(
+            f"state-dir: {where}/file\nadmin: {{listen: {{address: 127.0.0.1, port: 0}}}}\n{REST}"
+        )
         service = AdminService(load(file), reactor, FakePlane())
         service.bind()
         service.startService()

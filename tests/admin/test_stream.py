@@ -75,7 +75,9 @@ class ReaderTests(SynchronousTestCase):
             self.reader.send("status", b"s%d" % number)
         self.assertEqual(len(self.request.written), 1)
         self.reader.resumeProducing()
-        self.assertEqual([b.split(b"data: ")[1] for b in self.request.written[1:]], [b"1\n\n", b"2\n\n", b"s2\n\n"])
+        self.assertEqual(
+            [b.split(b"data: ")[1] for b in self.request.written[1:]], [b"1\n\n", b"2\n\n", b"s2\n\n"]
+        )
 
     def test_backlog(self) -> None:
         """One event more than may wait drops the reader."""

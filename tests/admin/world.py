@@ -89,11 +89,18 @@ class AdminTestCase(TestCase):
         self.folder = folder(self)
         file = Path(self.folder, "exproxy.yaml")
         more = f", {admin}" if admin else ""
-        text = f"{{listen: {{address: 127.0.0.1, port: 0}}{more}}}" if "listen" not in admin else f"{{{admin}}}"
+        text = (
+            f"{{listen: {{address: 127.0.0.1, port: 0}}{more}}}" if "listen" not in admin else f"{{{admin}}}"
+        )
         file.write_text(f"state-dir: state\nadmin: {text}\n{REST}", encoding="utf-8")
         self.plane = FakePlane()
         self.service = AdminService(
-            load(file, host_name="lb.test"), reactor, self.plane, ready=lambda: ready, limits=limits, pages=pages
+            load(file, host_name="lb.test"),
+            reactor,
+            self.plane,
+            ready=lambda: ready,
+            limits=limits,
+            pages=pages,
         )
         self.service.bind()
         self.service.startService()

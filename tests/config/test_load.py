@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from random import Random
 
-from exproxy.config import Invalid, Listen, load
+from exproxy.config import Invalid, load
 from exproxy.config.resolve import usual_state_dir
 from tests.certificates import ca_file, pem
 from tests.config.fakes import fake_catalogue

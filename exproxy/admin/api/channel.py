@@ -47,7 +47,7 @@ class AdminRequest(Request):
 class AdminChannel(HTTPChannel):
     """Has a request within `request` seconds of its first byte, or closes."""
 
-    requestFactory = AdminRequest
+    requestFactory: Any = AdminRequest
     _late: IDelayedCall | None = None
 
     def dataReceived(self, data: bytes) -> None:
