@@ -83,7 +83,6 @@ function show(view, parameters) {
 function hearRole(status) {
   model.hearStatus(status);
   remember(status.csrf);
-  document.body.dataset.role = model.role;
   setText(byId("role"), model.operates ? "operate" : "read-only");
   byId("logout").hidden = !status.csrf; // without tokens there is nothing to leave
 }

@@ -4,7 +4,7 @@ import { login } from "./api.js";
 import { el, field, setText } from "./dom.js";
 
 export function showLogin(main) {
-  const token = el("input", { type: "password", autocomplete: "current-password", required: true, autofocus: true });
+  const token = el("input", { type: "password", autocomplete: "current-password", required: true });
   const trouble = el("p", { class: "trouble", role: "alert" });
   const form = el("form", { class: "login" }, el("h2", {}, "Log in"),
     field("Token", token, "One of admin: tokens in the configuration."), trouble,

@@ -1,7 +1,7 @@
 // One table for each service, with the columns that HAProxy's statistics have.
 
 import { button, el, field, select, setAttribute, setText } from "../dom.js";
-import { bytes, clock, count, duration, milliseconds, percent, rate, roughly } from "../format.js";
+import { clock, count, duration, milliseconds, percent, rate, roughly } from "../format.js";
 import { operate, reweigh } from "../operating.js";
 import { backendsOf, base, chip, paint, tone, wish } from "../states.js";
 import { Table } from "../table.js";
@@ -143,15 +143,15 @@ const both = (read) => (row) => read(row.backend ?? row.service);
 const NAMES = [
   { head: "Server", width: 11, kind: "head", text: (row) => row.backend?.server ?? "service", hint: (row) => (row.backend ? `${row.backend.name} at ${row.backend.host ?? "no address"}:${row.backend.port}` : "") },
   { head: "State", width: 11, build: () => chip("UP"), fill: (node, row) => paint(node, both((each) => each.state)(row), wish(row.backend?.operator)) },
-  { head: "Queue", width: 6, kind: "num", title: "requests that wait", text: (row) => count(row.backend ? row.backend.queue : row.service.waiting) },
+  { head: "Queue", width: 6.5, kind: "num", title: "requests that wait", text: (row) => count(row.backend ? row.backend.queue : row.service.waiting) },
 ];
 const LOADS = [
-  { head: "Cur", group: "Sessions", width: 5, kind: "num", text: (row) => count(both((each) => each.sessions.current)(row)) },
-  { head: "Max", group: "Sessions", width: 5.5, kind: "num", text: (row) => count(both((each) => each.sessions.max)(row)) },
-  { head: "Limit", group: "Sessions", width: 5.5, kind: "num", text: (row) => count(row.backend ? row.backend.limit : row.service.sessions.limit) },
-  { head: "Total", group: "Sessions", width: 6, kind: "num", text: (row) => count(both((each) => each.sessions.total)(row)) },
-  { head: "In", group: "Bytes", width: 7.5, kind: "num", text: (row) => bytes(both((each) => each.bytes_in)(row)) },
-  { head: "Out", group: "Bytes", width: 7.5, kind: "num", text: (row) => bytes(both((each) => each.bytes_out)(row)) },
+  { head: "Cur", group: "Sessions", width: 6, kind: "num", text: (row) => count(both((each) => each.sessions.current)(row)) },
+  { head: "Max", group: "Sessions", width: 6, kind: "num", text: (row) => count(both((each) => each.sessions.max)(row)) },
+  { head: "Limit", group: "Sessions", width: 6.5, kind: "num", text: (row) => count(row.backend ? row.backend.limit : row.service.sessions.limit) },
+  { head: "Total", group: "Sessions", width: 6.5, kind: "num", text: (row) => count(both((each) => each.sessions.total)(row)) },
+  { head: "In", group: "Bytes", width: 6.5, kind: "num", text: (row) => count(both((each) => each.bytes_in)(row)) },
+  { head: "Out", group: "Bytes", width: 6.5, kind: "num", text: (row) => count(both((each) => each.bytes_out)(row)) },
 ];
 const TROUBLES = [
   { head: "Req", group: "Errors", width: 4.5, kind: "num", text: (row) => (row.backend ? "" : count(row.service.errors.request)) },
