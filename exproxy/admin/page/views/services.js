@@ -161,7 +161,7 @@ const TROUBLES = [
   { head: "Redis", group: "Again", width: 5.5, kind: "num", title: "redispatches", text: (row) => count(both((each) => each.redispatches)(row)) },
 ];
 const CHECKS = [
-  { head: "p95", width: 6.5, kind: "num", title: "latency of the last minute", text: (row) => milliseconds(both((each) => each.latency.p95)(row)) },
+  { head: "p95 ms", width: 6.5, kind: "num", title: "latency of the last minute", text: (row) => whole(both((each) => each.latency.p95)(row)) },
   { head: "Last check", width: 11.5, text: (row) => (row.backend ? check(row.backend.check) : ""), hint: (row) => (row.backend ? checked(row.backend.check) : "") },
   { head: "Count", group: "Down", width: 6, kind: "num", text: (row) => (row.backend ? count(row.backend.down.count) : "") },
   { head: "Time", group: "Down", width: 6, kind: "num", text: (row) => (row.backend?.down.count ? roughly(row.backend.down.seconds) : ""), hint: (row) => downFor(row.backend) },
@@ -170,6 +170,10 @@ const CHECKS = [
 function downFor(backend) {
   if (!backend?.down.count) return "";
   return `${duration(backend.down.seconds)} together${backend.down.since ? `, since ${clock(backend.down.since)}` : ""}`;
+}
+
+function whole(number) {
+  return number === null ? "–" : count(Math.round(number));
 }
 
 function check({ code, duration_ms: took }) {
