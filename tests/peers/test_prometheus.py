@@ -32,7 +32,7 @@ class PromtoolTests(ProcessTestCase):
 
     def test_rules(self) -> None:
         """`promtool check rules` takes the rules, and `promtool test rules` sees them fire."""
-        rules = ROOT / "etc" / "prometheus-rules.yaml"
+        rules = ROOT / "etc" / "prometheus-rules.yml"
         self.promtool("check", "rules", str(rules))
         test = Path(self.folder, "test.yaml")
         test.write_text(TEST.format(rules=rules))
