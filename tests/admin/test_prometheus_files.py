@@ -29,7 +29,7 @@ class FilesTests(SynchronousTestCase):
 
     def test_rules(self) -> None:
         """Every rule has a severity and two texts, and asks for what is there."""
-        rules = yaml.safe_load((ETC / "prometheus-rules.yaml").read_text())["groups"][0]["rules"]
+        rules = yaml.safe_load((ETC / "prometheus-rules.yml").read_text())["groups"][0]["rules"]
         for rule in rules:
             self.assertEqual(self.asked(rule["expr"]) - there(), set(), rule["alert"])
             self.assertIn(rule["labels"]["severity"], ("critical", "warning", "info"))

@@ -21,13 +21,18 @@ class ExampleTests(ProcessTestCase):
         file.write_text(text.replace("access-log: stdout", "access-log: false"))
         process = self.begin("-n", "--pidfile=", "exproxy", "-c", file)
         self.until(process, "exproxyctl finds this process")
-        with urllib.request.urlopen("http://127.0.0.1:8404/metrics", timeout=PATIENCE) as answer:
-            self.assertIn(b'exproxy_server_usable{proxy="https",server="a15ex1"} 1.0', answer.read())
+        metrics = self.get("/metrics").decode()
+        self.assertIn('exproxy_server_usable{proxy="https",server="a15ex1"} 1.0', metrics)
         self.assertEqual(self.ctl("drain", "a15ex1", "--reason", "updates", "--wait"), 0)
-        with urllib.request.urlopen("http://127.0.0.1:8404/api/v1/servers/a15ex1", timeout=PATIENCE) as answer:
-            self.assertEqual(json.load(answer)["operator"]["reason"], "updates")
+        server = json.loads(self.get("/api/v1/servers/a15ex1"))
+        self.assertEqual(server["operator"]["reason"], "updates")
         self.assertEqual(self.ctl("ready", "a15ex1"), 0)
         self.assertEqual(self.ctl("explain", "https", "--from", "192.0.2.7", "--path", "/owa/"), 0)
+
+    def get(self, path: str) -> bytes:
+        """What stands there."""
+        with urllib.request.urlopen(f"http://127.0.0.1:8404{path}", timeout=PATIENCE) as answer:
+            return bytes(answer.read())
 
     def ctl(self, *arguments: str) -> int:
         """The exit code of exproxyctl, which finds the process by its configuration."""

@@ -32,7 +32,7 @@ class PromtoolTests(ProcessTestCase):
 
     def test_rules(self) -> None:
         """`promtool check rules` takes the rules, and `promtool test rules` sees them fire."""
-        rules = ROOT / "etc" / "prometheus-rules.yaml"
+        rules = ROOT / "etc" / "prometheus-rules.yml"
         self.promtool("check", "rules", str(rules))
         test = Path(self.folder, "test.yaml")
         test.write_text(TEST.format(rules=rules))
@@ -45,8 +45,8 @@ evaluation_interval: 1m
 tests:
   - interval: 1m
     input_series:
-      - {{series: 'exproxy_server_usable{{instance="lb1", proxy="https", server="ex1"}}', values: '1 1 0 0 0'}}
-      - {{series: 'exproxy_server_usable{{instance="lb1", proxy="https", server="ex2"}}', values: '0 0 0 0 0'}}
+      - {{series: 'exproxy_server_usable{{instance="lb1", proxy="https", server="a"}}', values: '1 1 0 0 0'}}
+      - {{series: 'exproxy_server_usable{{instance="lb1", proxy="https", server="b"}}', values: '0 0 0 0 0'}}
     alert_rule_test:
       - {{eval_time: 1m, alertname: ExproxyServiceWithoutServer}}
       - eval_time: 4m
