@@ -28,7 +28,7 @@ class RunningTests(SynchronousTestCase):
         self.visit = Visit(browser, self.running.url)
 
     def test_what_an_administrator_does(self) -> None:
-        """A server dies and is mended; one is drained, the last one only by force; all views show something."""
+        """A server dies and is mended; one is drained, the last only by force; all views show something."""
         page = self.visit.page
         page.goto(self.running.url)
         page.locator("#link", has_text="live").wait_for()
