@@ -95,6 +95,31 @@ class LiveTests(PageCase):
         page.get_by_text("No event fits.").wait_for()
         self.assert_quiet()
 
+    def test_a_restart(self) -> None:
+        """When exproxy is another process, what was known of the one before is gone from the page."""
+        page = self.visit(view="events").page
+        self.installation.story("kill", "exch2")
+        page.get_by_text("4 events").wait_for()
+        self.installation.story("revive", "exch2")
+        page.get_by_text("5 events").wait_for()
+        self.installation.story("again")
+        page.get_by_text("3 events").wait_for()
+        self.installation.story("kill", "exch1")
+        page.get_by_text("4 events").wait_for()
+        self.assert_quiet()
+
+    def test_what_was_missed(self) -> None:
+        """Events that came while the page was hidden are there when it is shown again."""
+        page = self.visit(view="events").page
+        page.locator("#link", has_text="live").wait_for()
+        self._pretend(page, "hidden")
+        self._until_nobody_reads()
+        self.installation.story("kill", "exch2")
+        self.installation.story("revive", "exch2")
+        self._pretend(page, "visible")
+        page.get_by_text("5 events").wait_for()
+        self.assert_quiet()
+
     def test_one_stream_and_none_while_hidden(self) -> None:
         """The page holds one stream, closes it when nobody looks, and opens one again."""
         page = self.visit().page

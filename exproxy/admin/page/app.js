@@ -26,6 +26,7 @@ const LINKS = { live: "live", polling: "polling", paused: "paused", lost: "no an
 const model = new Model();
 let views = [];
 let shown = null;
+let feed = null;
 
 async function start() {
   startTheme(byId("theme"), () => views.forEach((view) => view.recolour?.()));
@@ -38,7 +39,7 @@ async function start() {
     setTimeout(() => location.reload(), 5000);
     return;
   }
-  const feed = new Feed({ status: hearStatus, event: hearEvent, history: hearHistory, link: showLink, denied: () => location.reload() });
+  feed = new Feed({ status: hearStatus, event: hearEvent, history: hearHistory, link: showLink, denied: () => location.reload() });
   feed.lastEvent = model.events.at(-1)?.number ?? 0;
   feed.look();
   await fetchPast();
@@ -58,6 +59,12 @@ async function first() {
   views = VIEWS.map((View) => new View(model));
   for (const view of views) byId("main").append(section(view));
   startRouter(byId("views"), views, show);
+}
+
+async function beginAgain() {
+  feed.lastEvent = 0;
+  for (const event of await get("events").catch(() => [])) feed.tell("event", event);
+  await fetchPast();
 }
 
 function section(view) {
@@ -90,6 +97,7 @@ function hearRole(status) {
 function hearStatus(status) {
   if (status.role) hearRole(status);
   else model.hearStatus(status);
+  if (model.restarted()) beginAgain();
   const { node, version, uptime, draining, workers } = status.process;
   setText(byId("node"), node);
   const running = workers.filter((worker) => worker.state === "READY").length;

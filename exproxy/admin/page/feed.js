@@ -40,7 +40,7 @@ export class Feed {
 
   open() {
     this.stop("open");
-    this.source = new EventSource(STREAM);
+    this.source = new EventSource(`${STREAM}?since=${this.lastEvent}`);
     this.source.addEventListener("error", () => this.failed());
     for (const kind of ["status", "event", "history"]) {
       this.source.addEventListener(kind, (message) => this.heard(kind, JSON.parse(message.data)));

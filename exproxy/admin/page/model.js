@@ -31,6 +31,15 @@ export class Model {
     this.heardAt = Date.now();
   }
 
+  // exproxy is another process now: what is known is of the one before. Tells whether that is so.
+  restarted() {
+    if (!this.before || this.before.process.started === this.status.process.started) return false;
+    this.before = null;
+    this.past = new Past();
+    this.events = [];
+    return true;
+  }
+
   // True where it is a new one.
   hearEvent(event) {
     if (this.events.some((known) => known.number === event.number && known.time === event.time)) return false;
