@@ -21,7 +21,7 @@ from exproxy.build import Built
 from exproxy.config import Reaching, Target
 from exproxy.model import BACKEND, CLIENT
 from exproxy.pool import Pool
-from exproxy.tally import CLASSES, Tally
+from exproxy.tally import CLASSES, FOUND, Tally
 
 if TYPE_CHECKING:
     from exproxy.service import ExproxyService
@@ -186,12 +186,7 @@ class Snapshot:
             requests=shown.Requests(tally.requests, recent.requests),
             answers=_answers(tally),
             latency=_latency(tally, recent),
-            persistence_results={
-                "hit": tally.hit,
-                "new": tally.new,
-                "moved": tally.moved,
-                "none": tally.none,
-            },
+            persistence_results=dict(zip(FOUND, tally.found, strict=True)),
             tls=shown.TlsCounts(tally.handshakes, tally.resumed),
             counts=dict(sorted(service.counts.items())),
             waiting=sum(each.waiting for each in targets),
