@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from exproxy.model import TLS, Choice, Persistence, Source
+from exproxy.tally import count
 
 if TYPE_CHECKING:
     from exproxy.virtual import VirtualService
@@ -126,10 +127,8 @@ class AccessRecord:
         record["total_ms"] = milliseconds(now - self._begun)
         record["reason"] = self.reason if final or self.reason else "done"
         self._service.access_log.write(record)
-        self._service.tally.written(record)
-        if self._backend is not None:
-            self._backend.tally.written(record)
-            self._backend = None
+        backend, self._backend = self._backend, None
+        count(record, self._service.tally, backend.tally if backend is not None else None)
         self._written += 1
         # Where the conversation has counted (a request) there may be more already: what was sent ahead.
         self._bytes_in += record["bytes_in"]

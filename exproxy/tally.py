@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping
+from typing import Any
 
 # The upper bounds of the buckets of every histogram, milliseconds; what is more goes into one more bucket.
 BOUNDS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 30_000, 60_000)
 # Answer classes: HTTP's by the hundred, "other" for what has no status.
 CLASSES = ("other", "1xx", "2xx", "3xx", "4xx", "5xx")
+# How a choice came about: exproxy.model.Persistence.
+FOUND = ("hit", "new", "moved", "none")
+_FOUND: dict[object, int] = {word: index for index, word in enumerate(FOUND)}
 # How a record ends whose server did not answer as it should.
 _BROKEN = ("server lost", "backend lost", "502:", "504:")
 _BROKEN_OFF = ("before the end", "before its answer")
@@ -26,12 +30,9 @@ class Tally:
         "bytes_in",
         "bytes_out",
         "connect_errors",
+        "found",
         "handshakes",
-        "hit",
         "most",
-        "moved",
-        "new",
-        "none",
         "redispatches",
         "refused",
         "request_errors",
@@ -51,8 +52,8 @@ class Tally:
         self.answers = [0] * len(CLASSES)
         self.buckets = [0] * (len(BOUNDS) + 1)
         self.sum_ms = 0.0
-        # By exproxy.model.Persistence.
-        self.hit = self.new = self.moved = self.none = 0
+        # By FOUND.
+        self.found = [0] * len(FOUND)
         self.handshakes = self.resumed = 0
         self.refused = self.request_errors = self.connect_errors = self.response_errors = 0
         self.retries = self.redispatches = 0
@@ -83,40 +84,41 @@ class Tally:
         self.retries += 1
         self.redispatches += elsewhere
 
-    def written(self, record: Mapping[str, object]) -> None:
-        """An access-log record ends here: see exproxy.record for its fields."""
-        self.requests += 1
-        self.bytes_in += record["bytes_in"]  # type: ignore[operator]  # an int, as AccessRecord writes it
-        self.bytes_out += record["bytes_out"]  # type: ignore[operator]  # an int, too
-        status = record.get("status")
-        if isinstance(status, int):
-            self.answers[status // 100 if 100 <= status < 600 else 0] += 1
-            took = record["total_ms"]
-        else:
-            self.answers[0] += 1
-            took = record.get("connect_ms")
-        if took is not None:
-            self.sum_ms += took  # type: ignore[operator]  # milliseconds
-            self.buckets[bisect_left(BOUNDS, took)] += 1  # type: ignore[call-overload]  # milliseconds
-        self._found(record.get("persistence"))
-        if record["reason"] != "done":
-            self._ended(record, status)
+    def written(self, record: Mapping[str, Any]) -> None:
+        """An access-log record ends here: see :func:`count`."""
+        count(record, self, None)
 
-    def _found(self, how: object) -> None:
-        if how == "hit":
-            self.hit += 1
-        elif how == "new":
-            self.new += 1
-        elif how == "moved":
-            self.moved += 1
-        elif how == "none":
-            self.none += 1
-
-    def _ended(self, record: Mapping[str, object], status: object) -> None:
-        """Whose fault it was, where it was anybody's."""
+    def ended(self, record: Mapping[str, Any], status: int | None) -> None:
+        """Whose fault the end was, where it was anybody's."""
         reason = str(record["reason"])
         if reason.startswith(_BROKEN) or reason.endswith(_BROKEN_OFF):
             self.response_errors += 1
         elif record["server"] is None and "unavailable" not in record:
-            said = isinstance(status, int) and 400 <= status < 500
+            said = status is not None and 400 <= status < 500
             self.request_errors += said or (status is None and bool(record["bytes_in"]))
+
+
+def count(record: Mapping[str, Any], service: Tally, backend: Tally | None) -> None:
+    """An access-log record ends: for its service and, where there is one, for its backend. This is done for
+    every request, so what both need is worked out once. See exproxy.record for the fields."""
+    status = record.get("status")
+    if status is None:
+        answered, took = 0, record.get("connect_ms")
+    else:
+        answered, took = status // 100 if 100 <= status < 600 else 0, record["total_ms"]
+    # No time at all is in no bucket.
+    bucket, took = (-1, 0.0) if took is None else (bisect_left(BOUNDS, took), took)
+    received, sent = record["bytes_in"], record["bytes_out"]
+    found = _FOUND.get(record.get("persistence"))
+    for tally in (service,) if backend is None else (service, backend):
+        tally.requests += 1
+        tally.bytes_in += received
+        tally.bytes_out += sent
+        tally.answers[answered] += 1
+        if bucket >= 0:
+            tally.buckets[bucket] += 1
+            tally.sum_ms += took
+        if found is not None:
+            tally.found[found] += 1
+        if record["reason"] != "done":
+            tally.ended(record, status)

@@ -150,6 +150,10 @@ class AdminService(Service):
         self._entrances.append(Entrance(app, factory))
         return factory
 
+    def renew(self, admin: AdminConfig) -> None:
+        """After a reload: other tokens and origins count from now on. Addresses and TLS stay as they are."""
+        self.access.renew(admin.tokens, admin.origins)
+
     # -- end -------------------------------------------------------------------------
 
     def stopService(self) -> Deferred[Any]:

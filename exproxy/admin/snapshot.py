@@ -13,6 +13,7 @@ from exproxy.admin import status as shown
 from exproxy.admin.history import NOTHING, Reading, Recent, Recorder
 from exproxy.admin.moments import Day, rfc3339
 from exproxy.admin.operating import Operating, Place, places_in
+from exproxy.admin.states import worst
 from exproxy.admin.tables import Tables
 from exproxy.admin.warnings import Warnings
 from exproxy.backend import Backend
@@ -20,13 +21,11 @@ from exproxy.build import Built
 from exproxy.config import Reaching, Target
 from exproxy.model import BACKEND, CLIENT
 from exproxy.pool import Pool
-from exproxy.tally import CLASSES, Tally
+from exproxy.tally import CLASSES, FOUND, Tally
 
 if TYPE_CHECKING:
     from exproxy.service import ExproxyService
 
-# From the best word of a backend's state to the worst; what is not here is in between.
-_WORDS = ("UP", "no check", "UP 1", "DRAIN", "MAINT", "no port", "no address", "DOWN 1", "DOWN")
 # Bytes that open connections have moved are counted anew after so many seconds.
 FRESH = 1.0
 
@@ -187,12 +186,7 @@ class Snapshot:
             requests=shown.Requests(tally.requests, recent.requests),
             answers=_answers(tally),
             latency=_latency(tally, recent),
-            persistence_results={
-                "hit": tally.hit,
-                "new": tally.new,
-                "moved": tally.moved,
-                "none": tally.none,
-            },
+            persistence_results=dict(zip(FOUND, tally.found, strict=True)),
             tls=shown.TlsCounts(tally.handshakes, tally.resumed),
             counts=dict(sorted(service.counts.items())),
             waiting=sum(each.waiting for each in targets),
@@ -291,17 +285,6 @@ class Snapshot:
 def line(service: str, server: str) -> str:
     """The recorder's name for a server of a service; no service is called so."""
     return f"{service}\n{server}"
-
-
-def worst(words: Iterable[str]) -> str:
-    """The worst word of several backends' states; "unused" of none."""
-    return max(words, key=_badness, default="unused")
-
-
-def _badness(word: str) -> int:
-    name, count, _ = word.partition(" ")
-    known = f"{name} 1" if count[:1].isdigit() else word
-    return _WORDS.index(known) if known in _WORDS else len(_WORDS) // 2
 
 
 def _state(one: Built) -> str:

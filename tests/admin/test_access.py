@@ -185,6 +185,14 @@ class AttemptTests(AccessTestCase):
             self.assertRaises(Problem, self.guarded.token, "wrong", "a")
         self.refused(HTTPStatus.TOO_MANY_REQUESTS, "attempts", self.guarded.token, "wrong", "a")
 
+    def test_ipv6(self) -> None:
+        """Who has a /64 of IPv6 does not get attempts for each address in it; IPv4 in IPv6 is IPv4."""
+        attempts = Attempts(self.clock.seconds, attempts=1)
+        attempts.failed("2001:db8:0:1::1")
+        attempts.failed("::ffff:192.0.2.1")
+        waits = [attempts.wait(each) for each in ("2001:db8:0:1:ffff::2", "2001:db8:0:2::1", "192.0.2.1")]
+        self.assertEqual(waits, [WINDOW, 0.0, WINDOW])
+
     def test_login_counts(self) -> None:
         """Logging in is counted like any other use of a token."""
         for _ in range(ATTEMPTS):
@@ -241,6 +249,14 @@ class SessionTests(AccessTestCase):
         sessions.begin("a", "read")
         self.assertIsNotNone(sessions.find(cookies[0]))
         self.assertIsNone(sessions.find(cookies[1]))
+
+    def test_renewed(self) -> None:
+        """Other tokens count at once; the sessions of those that are gone or changed end, others stay."""
+        other, _ = self.guarded.login(READ.secret.decode(), "a")
+        self.guarded.renew((READ, AdminToken("anna", "read", OPERATE.secret)), ())
+        self.assertIsNone(self.guarded.sessions.find(self.cookie))
+        self.assertIsNotNone(self.guarded.sessions.find(other))
+        self.assertEqual(self.guarded.token(OPERATE.secret.decode(), "a").role, "read")
 
     def test_unguessable(self) -> None:
         """Cookie and word are random, and different from each other."""

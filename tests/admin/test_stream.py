@@ -202,6 +202,12 @@ class StreamTests(AdminTestCase):
         again = await self.stream()
         await again.until(b"event: status")
 
+    async def test_head(self) -> None:
+        """HEAD opens no stream."""
+        await self.begin()
+        answer = await self.ask("HEAD", "/api/v1/events", Accept="text/event-stream")
+        self.assertEqual((answer.status, self.plane.told), (200, []))
+
     async def test_token(self) -> None:
         """A stream needs the role read like all else."""
         await self.begin(TOKENS)

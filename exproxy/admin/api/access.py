@@ -79,6 +79,12 @@ class Access:
         self.sessions = BrowserSessions(self.clock)
         self.attempts = Attempts(self.clock)
 
+    def renew(self, tokens: tuple[AdminToken, ...], origins: tuple[str, ...]) -> None:
+        """Have others from now on; the sessions of tokens that are gone, or mean less or more now, end."""
+        kept = {(each.name, each.role) for each in tokens if each in self.tokens}
+        self.tokens, self.origins = tokens, origins
+        self.sessions.keep(lambda session: (session.name, session.role) in kept)
+
     # -- where it comes from ---------------------------------------------------------
 
     def welcome(self, door: Door, asked: Asked) -> None:

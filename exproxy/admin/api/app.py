@@ -151,7 +151,11 @@ class App:
             if about.method not in SAFE:
                 self._tell(request, route, caller, None, str(problem))
             raise
-        if route.stream and "text/event-stream" in (header(request, "Accept") or ""):
+        if (
+            route.stream
+            and about.method == "GET"
+            and "text/event-stream" in (header(request, "Accept") or "")
+        ):
             return await self._stream(request, call)
         return await self._perform(request, route, call)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections import OrderedDict
 from collections.abc import Callable
 
@@ -10,6 +11,19 @@ ATTEMPTS = 10
 WINDOW = 60.0
 # Addresses that are remembered; the one that failed longest ago goes first.
 ADDRESSES = 1000
+
+
+def block(address: str) -> str:
+    """Whom an address stands for: of IPv6 a client has a whole /64 to change addresses in."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return address
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.ip_network((parsed, 64), strict=False))
 
 
 class Attempts:
@@ -32,11 +46,11 @@ class Attempts:
         """A wrong token came from there. A right one does not make up for it: others may be there too."""
         times = self._recent(address)
         times.append(self._clock())
-        self._failed[address] = times[-self._attempts :]
-        self._failed.move_to_end(address)
+        self._failed[block(address)] = times[-self._attempts :]
+        self._failed.move_to_end(block(address))
         while len(self._failed) > ADDRESSES:
             self._failed.popitem(last=False)
 
     def _recent(self, address: str) -> list[float]:
         oldest = self._clock() - self._window
-        return [when for when in self._failed.get(address, ()) if when > oldest]
+        return [when for when in self._failed.get(block(address), ()) if when > oldest]

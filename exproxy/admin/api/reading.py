@@ -24,9 +24,10 @@ _CREDENTIALS = struct.Struct("iII")
 
 
 def header(request: Any, name: str) -> str | None:
-    """A field's value; None where it is not there, or more than once (then nobody may choose one)."""
-    values = request.requestHeaders.getRawHeaders(name)
-    return values[0] if values is not None and len(values) == 1 else None
+    """A field's value, None where it is not there. Several are put together (RFC 9110 5.3): of what decides,
+    such as Host, Origin or Authorization, two are then none that anybody knows."""
+    values = request.requestHeaders.getRawHeaders(name.encode("ascii"))
+    return ", ".join(value.decode("latin-1") for value in values) if values else None
 
 
 def asked(request: Any, door: Door) -> Asked:

@@ -58,6 +58,12 @@ class BrowserSessions:
         """Log out; idempotent."""
         self._sessions.pop(_digest(value), None)
 
+    def keep(self, wanted: Callable[[BrowserSession], bool]) -> None:
+        """End all others."""
+        for key, session in list(self._sessions.items()):
+            if not wanted(session):
+                del self._sessions[key]
+
 
 def _digest(value: str) -> bytes:
     return hashlib.sha256(value.encode("utf-8", "surrogateescape")).digest()
