@@ -82,7 +82,7 @@ function show(place, explanation) {
   place.replaceChildren(
     el("p", { class: "verdict" }, el("strong", {}, server ?? "Nobody"), persistence ? ` (${persistence})` : "", `: ${reason}`),
     answer ? el("p", {}, `exproxy itself answers: ${answer}`) : "",
-    pairs([["Where", where(explanation)], ["Table", explanation.table ?? "none"], ...Object.entries(facts), ["Would be kept", claims.join(", ") || "nothing"]]),
+    pairs([["Where", where(explanation)], ["Table", explanation.table ?? "none"], ...Object.entries(facts).filter(([, value]) => value), ["Would be kept", claims.join(", ") || "nothing"]]),
     el("h3", {}, "Known by"), knownTable.node,
     el("h3", {}, "Backends"), backendTable.node,
     ...notes.map((note) => el("p", { class: "muted" }, note)),

@@ -21,7 +21,7 @@ export class Overview {
     this.node = el("div", {}, this.warnings.node,
       el("dl", { class: "tiles" }, ...this.tiles.map((tile) => tile.node)),
       el("h3", {}, "Real servers"), this.servers.node,
-      el("h3", {}, "The last hour"), this.timeline.node);
+      this.timeline.node);
   }
 
   update() {

@@ -5,7 +5,8 @@ import { duration, percent } from "../format.js";
 import { backendsOf, base, chip, paint, tone } from "../states.js";
 import { Table } from "../table.js";
 
-const WINDOW = 3600;
+const HOUR = 3600;
+const LEAST = 60;
 const WIDTH = 1000;
 const HEIGHTS = { ok: 4, none: 2, warn: 8, drain: 9, maint: 11, bad: 14 };
 
@@ -17,17 +18,21 @@ export class Timeline {
       key: (row) => row.key,
       columns: [
         { head: "Backend", kind: "head", text: (row) => row.label, hint: (row) => row.names },
-        { head: "60 minutes ago … now", build: strip, fill: (node, row) => this.fillStrip(node, row.backend) },
-        { head: "UP", kind: "num", text: (row) => percent(this.partUp(row.backend)), title: "part of the hour that it was in use" },
+        { head: "earlier … now", build: strip, fill: (node, row) => this.fillStrip(node, row.backend) },
+        { head: "UP", kind: "num", text: (row) => percent(this.partUp(row.backend)), title: "part of that time in which it was in use" },
         { head: "State", build: () => chip("UP"), fill: (node, row) => paint(node, row.backend.state) },
         { head: "Since", kind: "num", text: (row) => this.since(row.backend) },
       ],
     });
-    this.node = el("div", { class: "timeline" }, this.table.node);
+    this.title = el("h3", {}, "The last hour");
+    this.node = el("div", { class: "timeline" }, this.title, this.table.node);
   }
 
   update() {
     this.spans = new Map();
+    const { uptime } = this.model.status.process;
+    this.window = Math.min(HOUR, Math.max(LEAST, uptime));
+    setText(this.title, uptime < HOUR ? `Since the start, ${duration(uptime)} ago` : "The last hour");
     this.table.sync(this.model.status.services.flatMap((service) => this.rowsOf(service)));
   }
 
@@ -50,7 +55,7 @@ export class Timeline {
   spansOf(backend) {
     if (this.spans.has(backend.name)) return this.spans.get(backend.name);
     const now = this.model.now();
-    const start = Math.max(now - WINDOW, now - this.model.status.process.uptime);
+    const start = Math.max(now - this.window, now - this.model.status.process.uptime);
     const changes = this.model.past.changes.get(backend.name) ?? [];
     const points = changes.filter((change) => change.time > start);
     const first = [...changes].reverse().find((change) => change.time <= start);
@@ -76,7 +81,7 @@ export class Timeline {
   fillStrip(node, backend) {
     const now = this.model.now();
     const spans = this.spansOf(backend);
-    const place = (time) => Math.round(Math.min(1, Math.max(0, 1 - (now - time) / WINDOW)) * WIDTH);
+    const place = (time) => Math.round(Math.min(1, Math.max(0, 1 - (now - time) / this.window)) * WIDTH);
     const shape = spans.map((span) => [place(span.from), place(span.to), span.word]);
     const wanted = JSON.stringify(shape);
     if (node.dataset.shown === wanted) return;
