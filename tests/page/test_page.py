@@ -1,66 +1,14 @@
-"""The dashboard in Chromium: what an administrator sees, and what a reader may not do."""
+"""The dashboard in Chromium: what is seen, by whom, and how it looks."""
 
 from __future__ import annotations
 
 import re
 import time
-from contextlib import ExitStack
-from typing import Any, ClassVar
+from typing import Any
 
-from twisted.trial.unittest import SynchronousTestCase
-
-from tests.page.browser import Installation, Visit, chromium, skip_without_browser
+from tests.page.browser import Visit
+from tests.page.case import VIEWS, PageCase, row
 from tests.page.tokens import OPERATE, READ
-
-VIEWS = (
-    "overview",
-    "services",
-    "plots",
-    "sessions",
-    "persistence",
-    "certificates",
-    "events",
-    "explain",
-    "configuration",
-)
-
-
-class PageCase(SynchronousTestCase):
-    """A fresh installation and a new window for each test; nothing may be complained of."""
-
-    words: ClassVar[tuple[str, ...]] = ()
-
-    def setUp(self) -> None:
-        """Start both."""
-        skip_without_browser()
-        stack = ExitStack()
-        self.addCleanup(stack.close)
-        self.installation = Installation.fresh(*self.words)
-        self.browser = stack.enter_context(chromium())
-        self.visits: list[Visit] = []
-
-    def visit(self, token: str = OPERATE, view: str = "overview", **options: Any) -> Visit:
-        """A window that is logged in."""
-        visit = Visit(self.browser, self.installation.url, **options)
-        self.visits.append(visit)
-        visit.log_in(token, view)
-        return visit
-
-    @staticmethod
-    def part(page: Any, view: str) -> Any:
-        """One view of the page: each has controls of its own."""
-        return page.locator(f"#view-{view}")
-
-    def assert_quiet(self, *but: str) -> None:
-        """Nothing on any console; ``but``: patterns of what a test brings about itself."""
-        said = [line for visit in self.visits for line in visit.complaints]
-        self.assertEqual([line for line in said if not any(re.search(each, line) for each in but)], [])
-
-
-def row(page: Any, table: str, name: str) -> Any:
-    """A table's row by its first cell."""
-    there = page.get_by_role("table", name=table)
-    return there.get_by_role("row").filter(has=page.get_by_role("rowheader", name=name, exact=True))
 
 
 class LiveTests(PageCase):
@@ -169,143 +117,6 @@ class PollingTests(PageCase):
         self.installation.story("kill", "exch1")
         row(page, "Real servers", "exch1").get_by_text("DOWN").first.wait_for()
         self.assert_quiet("503")
-
-
-class OperatingTests(PageCase):
-    """What an operator does."""
-
-    def test_drain_with_a_question(self) -> None:
-        """One click asks, says how many connections it concerns, takes a reason; then it is so."""
-        page = self.visit().page
-        page.get_by_role("button", name="Drain exch2").click()
-        question = page.get_by_role("dialog", name="Drain exch2")
-        counted = question.locator(".counted").inner_text()
-        self.assertRegex(counted, r"^This concerns \d+ connections in 7 services\.$")
-        question.get_by_label("Reason").fill("updates")
-        question.get_by_role("button", name="Drain exch2").click()
-        server = row(page, "Real servers", "exch2")
-        server.get_by_text("drain by acts: updates").wait_for()
-        page.locator("#announced").filter(has_text="exch2").wait_for()
-        pressed = page.get_by_role("button", name="Drain exch2")
-        self.assertEqual(pressed.get_attribute("aria-pressed"), "true")
-        page.get_by_role("button", name="Ready exch2").click()
-        page.get_by_role("dialog").get_by_role("button", name="Make ready exch2").click()
-        server.get_by_text("drain by acts").wait_for(state="detached")
-        self.assert_quiet()
-
-    def test_escape_does_nothing(self) -> None:
-        """A question that is left changes nothing, and the focus is where it was."""
-        page = self.visit().page
-        page.get_by_role("button", name="Maint exch1").click()
-        page.get_by_role("dialog").wait_for()
-        page.keyboard.press("Escape")
-        page.get_by_role("dialog").wait_for(state="detached")
-        self.assertEqual(page.evaluate("document.activeElement.ariaLabel"), "Maint exch1")
-        self.assertEqual(self.installation.story("done"), [])
-        self.assert_quiet()
-
-    def test_the_last_one_needs_force(self) -> None:
-        """Nobody is left without a second, explicit word."""
-        page = self.visit().page
-        self.installation.story("kill", "exch2")
-        row(page, "Real servers", "exch2").get_by_text("DOWN").first.wait_for()
-        page.get_by_role("button", name="Drain exch1").click()
-        question = page.get_by_role("dialog")
-        question.get_by_role("button", name="Drain exch1").click()
-        question.get_by_text("Nobody would be left.").wait_for()
-        again = question.get_by_role("button", name="Drain exch1")
-        self.assertTrue(again.is_disabled())
-        question.get_by_label("Refuse clients if it must be").check()
-        again.click()
-        row(page, "Real servers", "exch1").get_by_text("drain by acts").wait_for()
-        self.assert_quiet("409")
-
-    def test_one_service_only(self) -> None:
-        """A server can be drained in one service, and its weight set there."""
-        page = self.visit(view="services").page
-        page.get_by_role("combobox", name="Set exch2 in exchange-rpc to").select_option("drain")
-        question = page.get_by_role("dialog", name="Drain exchange-rpc/exch2")
-        self.assertRegex(question.locator(".counted").inner_text(), r"^This concerns \d+ connections\.$")
-        question.get_by_role("button", name="Drain exchange-rpc/exch2").click()
-        row(page, "Service exchange-rpc", "exch2").locator(".state", has_text="DRAIN").wait_for()
-        page.get_by_role("button", name="Weight of exchange-rpc/exch1: 1. Change it").click()
-        page.get_by_role("dialog").get_by_label("Weight").fill("40")
-        page.get_by_role("dialog").get_by_role("button", name="Set the weight").click()
-        page.get_by_role("button", name="Weight of exchange-rpc/exch1: 40. Change it").wait_for()
-        self.part(page, "services").get_by_label("Show").select_option("ill")
-        page.get_by_role("heading", name="smtp").wait_for(state="hidden")
-        self.assert_quiet()
-
-    def test_by_keyboard_only(self) -> None:
-        """From the address line to a drained server without a mouse."""
-        page = self.visit().page
-        page.get_by_role("button", name="Drain exch1").wait_for()
-        page.keyboard.press("Tab")
-        self.assertEqual(page.evaluate("document.activeElement.textContent"), "Skip to the content")
-        page.keyboard.press("Enter")
-        for _ in range(30):
-            page.keyboard.press("Tab")
-            if page.evaluate("document.activeElement.ariaLabel") == "Drain exch1":
-                break
-        outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
-        self.assertEqual(outline, "solid")
-        page.keyboard.press("Enter")
-        page.get_by_role("dialog", name="Drain exch1").wait_for()
-        page.keyboard.type("by keyboard")
-        page.keyboard.press("Enter")
-        row(page, "Real servers", "exch1").get_by_text("drain by acts: by keyboard").wait_for()
-        self.assertEqual(page.evaluate("document.activeElement.ariaLabel"), "Drain exch1")
-        self.assert_quiet()
-
-    def test_the_focus_stays_through_updates(self) -> None:
-        """New numbers do not take the focus away, nor what is being typed."""
-        page = self.visit().page
-        page.get_by_role("button", name="Drain exch1").focus()
-        before = page.locator(".tiles").inner_text()
-        page.locator(".tiles").filter(has_not_text=before).first.wait_for()
-        self.assertEqual(page.evaluate("document.activeElement.ariaLabel"), "Drain exch1")
-        self.assert_quiet()
-
-    def test_sessions(self) -> None:
-        """Sessions are listed, filtered, explained and cut."""
-        page = self.visit(view="sessions").page
-        page.get_by_text("60 sessions").wait_for()
-        self.part(page, "sessions").get_by_label("Service", exact=True).select_option("imap")
-        page.get_by_text("8 sessions").wait_for()
-        page.get_by_role("button", name="Cut session 0-5", exact=True).click()
-        page.get_by_role("dialog").get_by_label("Reason").fill("stuck")
-        page.get_by_role("dialog").get_by_role("button", name="Cut it").click()
-        page.get_by_text("7 sessions").wait_for()
-        page.get_by_role("link", name="Explain session 0-12", exact=True).click()
-        page.get_by_text("its address is bound to exch1, which is usable").wait_for()
-        self.assert_quiet()
-
-    def test_persistence_entries(self) -> None:
-        """Entries are moved and forgotten."""
-        page = self.visit(view="persistence").page
-        page.get_by_text("12 entries").wait_for()
-        key = "source-ip:000000001111"
-        page.get_by_role("button", name=f"Move {key}").click()
-        page.get_by_role("dialog").get_by_role("button", name="Move it").click()
-        row(page, "Entries", key).get_by_text("exch1").wait_for()
-        page.get_by_role("button", name=f"Forget {key}").click()
-        page.get_by_role("dialog").get_by_role("button", name="Forget it").click()
-        page.get_by_text("11 entries").wait_for()
-        self.assert_quiet()
-
-    def test_reload(self) -> None:
-        """A reload shows first what it would change and cut; a broken file is refused with its places."""
-        page = self.visit(view="configuration").page
-        page.get_by_role("button", name="Reload…").click()
-        question = page.get_by_role("dialog", name="Reload the configuration")
-        question.get_by_text("This cuts 4 connections.").wait_for()
-        question.get_by_text("services.imap: listen is 143, 993 and 1143").wait_for()
-        question.get_by_role("button", name="Reload", exact=True).click()
-        page.locator("#announced").filter(has_text="Reloaded: 2 changes.").wait_for()
-        self.installation.story("break")
-        page.get_by_role("button", name="Reload…").click()
-        page.get_by_text("/etc/exproxy/exchange.yaml:31:16").wait_for()
-        self.assert_quiet("422")
 
 
 class ReaderTests(PageCase):

@@ -9,8 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.folders import folder
 from tests.page.browser import Visit, chromium, skip_without_browser
+from tests.page.case import VIEWS, row
 from tests.page.running import Running
-from tests.page.test_page import VIEWS, row
 
 
 class RunningTests(SynchronousTestCase):
