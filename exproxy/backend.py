@@ -12,7 +12,9 @@ from zope.interface import implementer
 from exproxy.health import Health
 from exproxy.interfaces import IBackend, ILease
 from exproxy.model import ClientAddress, Key
+from exproxy.past import Past
 from exproxy.ramp import share
+from exproxy.tally import Tally
 
 # A server's earlier ports that links may still go to; those to still older ones are not used again.
 FORMER_PORTS = 16
@@ -69,10 +71,13 @@ class Backend:
         self.health = health or Health()
         self.client_address = client_address
         self.operator = "ready"
+        # With "drain" and leaving, those go elsewhere too that are bound here.
+        self.leaving = False
         self.load = 0
         self.elsewhere = 0
         self.places: Places | None = None
-        self.total = 0
+        self.tally = Tally()
+        self.past = Past()
         self.ramping = ramping
         self.leases: dict[Lease, None] = {}
         self._former: deque[int] = deque(maxlen=FORMER_PORTS)
@@ -84,6 +89,11 @@ class Backend:
     def links(self) -> int:
         """Links that are there or being made."""
         return len(self.leases)
+
+    @property
+    def total(self) -> int:
+        """How many links there were."""
+        return self.tally.total
 
     @property
     def state(self) -> str:
@@ -99,8 +109,12 @@ class Backend:
         return self.health.text()
 
     def usable_for_known(self) -> bool:
-        """Whether a client that is bound here may come: UP, and ready or drain."""
-        return self.health.up and self.operator != "maint" and self.host is not None
+        """Whether a client that is bound here may come: UP, and ready or (not leaving) drain."""
+        return (
+            self.health.up
+            and (self.operator == "ready" or (self.operator == "drain" and not self.leaving))
+            and self.host is not None
+        )
 
     @property
     def usable(self) -> bool:
@@ -170,6 +184,7 @@ class Lease:
         "_holds",
         "_released",
         "_requests",
+        "_until",
         "_untouched",
         "backend",
         "condemned",
@@ -185,6 +200,7 @@ class Lease:
         self.cut: Callable[[str], None] | None = None
         self.condemned: str | None = None
         self.drain: Callable[[float], None] | None = None
+        self._until: float | None = None
         self._holds: list[Callable[[], None]] = []
         self._released: Callable[[Lease], None] | None = released
         # The link to come counts as a request from the choice on: a server that is slow to connect
@@ -193,9 +209,9 @@ class Lease:
         self._untouched = True
         backend.leases[self] = None
         backend.load += 1
-        backend.total += 1
         if backend.places is not None:
             backend.places.use(len(backend.leases))
+        backend.tally.came(len(backend.leases))
 
     def __repr__(self) -> str:
         state = "released" if self._released is None else f"requests={self._requests}"
@@ -240,6 +256,26 @@ class Lease:
         for let_go in self._holds:
             let_go()
         released(self)
+
+    def leave(self, until: float) -> None:
+        """The link is to end in its protocol's words within ``until`` seconds; as soon as it is there."""
+        if self.drain is not None:
+            self.drain(until)
+        else:
+            self._until = until
+
+    def take_over(self, cut: Callable[[str], None], drain: Callable[[float], None]) -> None:
+        """The link is there, and its owner can be asked to end it: what was wished meanwhile is done
+        by :meth:`overdue`."""
+        self.cut, self.drain = cut, drain
+
+    def overdue(self) -> None:
+        """Do what was wished while the link was being made."""
+        until, self._until = self._until, None
+        if self.condemned is not None and self.cut is not None:
+            self.cut(self.condemned)
+        elif until is not None and self.drain is not None:
+            self.drain(until)
 
     def condemn(self, reason: str) -> None:
         """The link must end: now, or as soon as it is there."""

@@ -85,7 +85,7 @@ class Builder:
         """``store``: that of several processes; one of this process's own by default."""
         self._config = config
         self._shared = shared
-        self._secrets = secrets
+        self.secrets = secrets
         self.store: IBoundedStore = store if store is not None else MemoryStore(shared.reactor)
         self.groups: dict[str, Group] = {}
 
@@ -157,14 +157,14 @@ class Builder:
         )
 
     def _strategy(self, config: Reaching) -> IPersistence:
-        keys = self._secrets.keys(config.group or config.name, config.servers)
+        keys = self.secrets.keys(config.group or config.name, config.servers)
         strategy: IPersistence = config.persistence.plugin.strategy(config.persistence.options, keys)
         return strategy
 
     def _companions(self, config: Reaching) -> Companions | None:
         if Together not in config.protocol.plugin.gives:
             return None
-        return Companions(self._secrets.keys(config.group or config.name, config.servers))
+        return Companions(self.secrets.keys(config.group or config.name, config.servers))
 
     def _pool(self, name: str, config: Reaching, strategy: IPersistence, target: Target) -> Pool:
         options = config.persistence.options

@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 
 from exproxy.connect import Connecting
 from exproxy.errors import ConnectFailed, NoBackend
-from exproxy.interfaces import IWire
+from exproxy.interfaces import IBackend, IWire
 from exproxy.model import Choice, Facts, Link
 from exproxy.pool import Pool
 from exproxy.waiting import Full
@@ -31,6 +31,7 @@ class Attempts:
     """
 
     __slots__ = (
+        "_before",
         "_cancelled",
         "_choice",
         "_links",
@@ -41,11 +42,14 @@ class Attempts:
         "facts",
         "pardoned",
         "pool",
+        "target",
         "tries",
     )
 
-    def __init__(self, service: VirtualService, pool: Pool, facts: Facts) -> None:
+    def __init__(self, service: VirtualService, pool: Pool, facts: Facts, target: str | None = None) -> None:
+        """``target``: whose pool it is, see actions.Pick."""
         self._service = service
+        self.target = target
         self.pool = pool
         self.facts = facts
         self.avoiding: set[str] = set()
@@ -57,6 +61,8 @@ class Attempts:
         self._choice: Choice | None = None
         self._waiting: Deferred[Choice] | Connecting | None = None
         self._cancelled = False
+        # Who was tried last.
+        self._before: IBackend | None = None
 
     @abstractmethod
     def connect(self, choice: Choice) -> Connecting:
@@ -86,6 +92,8 @@ class Attempts:
             self.unavailable(f"gave up after {self.tries} servers", False)
             return
         self.tries += 1
+        if self._before is not None:
+            self._service.retried(self._before, elsewhere=self._before.server in self.avoiding)
         try:
             choice = self.pool.pick(self.facts, self.avoiding, links, pinned)
         except NoBackend as error:
@@ -122,6 +130,7 @@ class Attempts:
             self.reused(choice)
         else:
             self._choice = choice
+            self._before = choice.backend
             self._waiting = self.connect(choice)
 
     def _none(self, failure: Failure) -> None:
@@ -187,7 +196,7 @@ class Attempts:
 class Dispatch(Attempts):
     """The attempts for a session, which hears of them by its callables. ``target``: whose pool it is."""
 
-    __slots__ = ("_client", "_linked", "_reused", "_unavailable", "target")
+    __slots__ = ("_client", "_linked", "_reused", "_unavailable")
 
     def __init__(
         self,
@@ -199,9 +208,8 @@ class Dispatch(Attempts):
         reused: Callable[[Choice], None],
         unavailable: Callable[[str, bool], None],
     ) -> None:
-        super().__init__(service, service.pool(target, client.local.listening), facts)
+        super().__init__(service, service.pool(target, client.local.listening), facts, target)
         self._client = client
-        self.target = target
         self._linked = linked
         self._reused = reused
         self._unavailable = unavailable

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from exproxy.choosing import preferred
 from exproxy.errors import NoBackend
 from exproxy.model import AnyOf, Candidate, Facts, Key, Known, Named
+from exproxy.rehearsing import rehearse
 
 if TYPE_CHECKING:
     from exproxy.backend import Backend
@@ -22,21 +23,30 @@ def explain(pool: Pool, facts: Facts) -> dict[str, object]:
     order: list[str] = []
     candidates: dict[str, Candidate] = {}
     try:
-        made, parts = pool.candidates(pool.usable())
+        made, _ = pool.candidates(pool.usable())
         candidates = {each.server: each for each in made}
-        order = [each.server for each in pool.scheduling.order(pool.shown(made, parts), facts)]
+        order = [each.server for each in pool.preferred(facts)]
     except NoBackend as error:
         refused = error.reason
     known = [_candidate(each, pool) for each in pool.candidates_of(facts)]
-    stays = [each["server"] for each in known if each["stays"]]
     return {
         "pool": pool.name,
         "persistence": known,
         "order": order,
-        "server": next(iter([*stays, *order]), None),
+        "server": _server(pool, facts, order),
         "refused": refused,
         "backends": [_backend(b, candidates.get(b.server)) for b in pool.backends],
     }
+
+
+def _server(pool: Pool, facts: Facts, order: list[str]) -> str | None:
+    """Who would have this client; where the store answers late, as if it knew nothing."""
+    rehearsed = rehearse(pool, facts)
+    if isinstance(rehearsed, Deferred):
+        rehearsed.addErrback(lambda failure: None)
+        rehearsed.cancel()
+        return next(iter(order), None)
+    return rehearsed.server
 
 
 def _candidate(candidate: Known, pool: Pool) -> dict[str, object]:

@@ -24,7 +24,7 @@ A plugin is made known by one line in ``twisted/plugins/NAME_plugin.py``::
 
     managesieve = Lazy(IProtocolPlugin, "managesieve", "my_package.sieve:plugin")
 
-Optional abilities (ILearner, IMarker, IDefaulting, ILocating) are interfaces of their own, asked for with ``providedBy``.
+Optional abilities (ILearner, IMarker, IDefaulting, ILocating, IAsking) are interfaces of their own, asked for with ``providedBy``.
 Whatever you provide, hold it to its interface in a test: ``verifyObject(IConversation, mine)``.
 """
 
@@ -39,6 +39,7 @@ from zope.interface import Attribute, Interface
 from exproxy.actions import Action
 from exproxy.events import Event
 from exproxy.model import Candidate, Choice, Claim, Facts, Key, Known, Link, Listening, TLSOptions
+from exproxy.question import IAsking as IAsking
 from exproxy.transports import IWire as IWire
 from exproxy.transports import IWireUser as IWireUser
 
@@ -333,6 +334,12 @@ class ILease(Interface):
     cut = Attribute("a callable(reason), set by the link's owner: end the link now; or None")
     drain = Attribute("a callable(seconds), set by the link's owner: the server is being emptied; or None")
     condemned = Attribute("str or None: why the link must end, where that was decided before `cut` was set")
+
+    def take_over(cut: Callable[[str], None], drain: Callable[[float], None]) -> None:
+        """The link is there: set ``cut`` and ``drain``."""
+
+    def overdue() -> None:
+        """Do what was wished of the link before it was there: cut it, or ask it to leave."""
 
     def busy() -> Callable[[], None]:
         """Count one request in flight; returns a callable that ends it (idempotent)."""

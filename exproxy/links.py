@@ -49,6 +49,11 @@ class Links:
     def __len__(self) -> int:
         return len(self._by_number)
 
+    @property
+    def asked(self) -> Dispatch | None:
+        """The latest Pick, whatever became of it."""
+        return self._last
+
     def find(self, link: Link | None) -> End | None:
         """The end of that link, or the current one; None where it is gone."""
         return self.current if link is None else self._by_number.get(link.number)
@@ -152,14 +157,13 @@ class Links:
         link = Link(self._count, backend.server, wire.peer.host, wire.peer.port)
         end = End(wire, BACKEND, self._service.limits.max_held, link, choice.lease)
         if choice.lease is not None:
-            choice.lease.cut = partial(self._cut, end)
-            choice.lease.drain = self._session.drain
+            choice.lease.take_over(partial(self._cut, end), self._session.drain)
         self._by_number[link.number] = end
         self._session.took(end)
         self._arrived(end, choice)
-        if choice.lease is not None and choice.lease.condemned is not None:
-            # It was cut while it was being made.
-            self._cut(end, choice.lease.condemned)
+        if choice.lease is not None:
+            # It may have been cut, or asked to leave, while it was being made.
+            choice.lease.overdue()
 
     def _reused(self, choice: Choice) -> None:
         end = self.find(choice.reused)

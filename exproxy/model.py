@@ -7,6 +7,7 @@ chosen; any type may be one, so a plugin brings its own without asking anybody.
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
@@ -156,6 +157,13 @@ class Facts:
     def get(self, kind: type[F]) -> F | None:
         """The value of that type, or None."""
         return self._known.get(kind)  # type: ignore[return-value]  # the key is the value's type
+
+    def __iter__(self) -> Iterator[object]:
+        return iter(self._known.values())
+
+    def without(self, kind: type) -> Facts:
+        """These facts but for the one of that type."""
+        return Facts(*(value for value in self if type(value) is not kind))
 
     def __contains__(self, kind: type) -> bool:
         return kind in self._known

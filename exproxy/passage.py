@@ -15,7 +15,7 @@ from exproxy.connect import Connecting
 from exproxy.detaching import Detached
 from exproxy.dialling import Dial
 from exproxy.dispatch import Attempts
-from exproxy.interfaces import ILease
+from exproxy.interfaces import IBackend, ILease
 from exproxy.model import CLIENT, Choice, Destination, Facts, Side, Source
 from exproxy.poller import Poller
 from exproxy.proxy_protocol import build
@@ -43,7 +43,9 @@ class Passage(Attempts):
         "_refused",
         "_socket",
         "_thorough",
+        "began",
         "local",
+        "number",
         "peer",
         "record",
         "relay",
@@ -68,6 +70,8 @@ class Passage(Attempts):
         self._socket: socket.socket | None = sock
         self._lease: ILease | None = None
         self._ready = self._thorough = self._refused = False
+        # Its service gives it one of its own.
+        self.number, self.began = 0, service.clock.seconds()
 
     def __repr__(self) -> str:
         state = "relaying" if self.relay else "refused" if self._refused else "choosing"
@@ -87,6 +91,43 @@ class Passage(Attempts):
 
     def drain(self, until: float) -> None:
         """The service is being emptied: a relayed connection goes on."""
+
+    # -- for those who look on -----------------------------------------------------------
+
+    @property
+    def service(self) -> VirtualService:
+        """Whose client it is."""
+        return self._service
+
+    @property
+    def state(self) -> str:
+        """See Session."""
+        return "closing" if self._refused else "relaying" if self.relay is not None else "open"
+
+    @property
+    def tls(self) -> None:
+        """A passage has none of ours."""
+
+    @property
+    def moved(self) -> tuple[int, int]:
+        """See Session."""
+        return self.relay.moved if self.relay is not None else (0, 0)
+
+    @property
+    def backends(self) -> tuple[IBackend, ...]:
+        """See Session."""
+        return (self._lease.backend,) if self._lease is not None else ()
+
+    @property
+    def asked(self) -> Attempts:
+        """See Session."""
+        return self
+
+    @property
+    def pinned(self) -> None:
+        """There is no other connection that it might have."""
+
+    # -- the end ---------------------------------------------------------------------
 
     def cut(self, reason: str) -> None:
         """Drop everything now."""
@@ -124,10 +165,9 @@ class Passage(Attempts):
         self._socket = None
         lease = self._lease = choice.lease
         if lease is not None:
-            lease.cut = self.cut
-            if lease.condemned is not None:
-                # It was cut while it was being made.
-                self.cut(lease.condemned)
+            lease.take_over(self.cut, self.drain)
+            # It may have been cut, or asked to leave, while it was being made.
+            lease.overdue()
 
     def reused(self, choice: Choice) -> None:
         """See Attempts; there is never another link."""

@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from exproxy.actions import Outcome
+from exproxy.actions import Outcome, Pass
 from exproxy.backend import Backend, Lease
 from exproxy.choosing import Picking, run
 from exproxy.errors import NoBackend
@@ -34,6 +34,7 @@ from exproxy.model import (
     Together,
     User,
 )
+from exproxy.past import Checked
 from exproxy.persistence.companions import Companions
 from exproxy.persistence.fallback import learners
 from exproxy.persistence.group import Group
@@ -217,7 +218,7 @@ class Pool:
         """The scheduling's choice among the usable ones; raises as usable() does."""
         usable = self.usable(avoiding, linked)
         if self.group is not None:
-            everywhere = [b for b in usable if self.group.good_for_new(b.server)]
+            everywhere = self._everywhere(usable)
             self.group.split(self, none=not everywhere)
             usable = everywhere or usable
         candidates, parts = self.candidates(usable)
@@ -229,6 +230,19 @@ class Pool:
         if parts:
             self._ration.taken(candidates, parts, best.server)
         return self._by_server[best.server]
+
+    def preferred(
+        self, facts: Facts, avoiding: Collection[str] = (), linked: Collection[str] = ()
+    ) -> list[Backend]:
+        """All that schedule() has to choose from, best first, with nobody taken; raises as it does."""
+        usable = self.usable(avoiding, linked)
+        candidates, parts = self.candidates(self._everywhere(usable) or usable)
+        order = self.scheduling.order(self.shown(candidates, parts), facts)
+        return [self._by_server[each.server] for each in order]
+
+    def _everywhere(self, usable: list[Backend]) -> list[Backend]:
+        group = self.group
+        return usable if group is None else [b for b in usable if group.good_for_new(b.server)]
 
     def candidates(self, usable: Sequence[Backend]) -> tuple[list[Candidate], dict[str, float]]:
         """What a scheduling is to know of them now, and the ramp's part of each; {} where all are 1."""
@@ -271,14 +285,16 @@ class Pool:
             lease.condemn(reason)
         return len(leases)
 
-    def empty(self, server: str, until: float) -> int:
+    def empty(self, server: str, until: float, *, bound: bool = True) -> int:
         """Ask the clients of a server to leave it within ``until`` seconds, in their protocol's words where
-        it has such; how many links there were. Where they go then is for the operator's wish to say."""
+        it has such; how many links those were. Where they go then is for the operator's wish to say. Without
+        ``bound`` those are not asked that would only come back: they are known here."""
         backend = self.find(server)
         leases = list(backend.leases) if backend is not None else []
+        if not bound:
+            leases = [] if self.marks else [lease for lease in leases if not lease.keys]
         for lease in leases:
-            if lease.drain is not None:
-                lease.drain(until)
+            lease.leave(until)
         return len(leases)
 
     def learn(self, facts: Facts, observation: object, server: str, lease: ILease | None = None) -> None:
@@ -330,9 +346,15 @@ class Pool:
         self, backend: Backend, outcome: Outcome, seconds: float, *, by_client: bool = False
     ) -> str | None:
         """Take a check's answer (or a client's failure); the log's sentence where it flips the server."""
+        now = self._clock.seconds()
+        if not by_client:
+            backend.past.checked = Checked(now, outcome, seconds)
         if backend.operator == "maint":
             return None
         flip = backend.health.told(outcome, by_client=by_client)
+        if flip is not None:
+            backend.past.went(now, backend.health.up)
+            backend.past.changed(now, backend.state, "" if isinstance(outcome, Pass) else outcome.reason)
         if flip in (Flip.UP, Flip.UNDRAIN):
             self._ramp(backend)
         self.changed(backend)
@@ -360,17 +382,22 @@ class Pool:
         backend.found_at(port)
         self.changed(backend)
 
-    def operate(self, server: str, state: str) -> None:
+    def operate(self, server: str, state: str, *, leaving: bool = False, reason: str = "") -> None:
         """The operator's wish for a server: ready, drain or maint. One that comes back from maint is
-        taken for UP until its first check."""
+        taken for UP until its first check. ``leaving``: drain means those too that are bound to it."""
         backend = self.find(server)
         if backend is None or state not in ("ready", "drain", "maint"):
             raise ValueError(f"{self.name} has no server {server!r}, or {state!r} is no state")
+        now = self._clock.seconds()
         before, backend.operator = backend.operator, state
+        backend.leaving = leaving and state == "drain"
         if before == "maint" != state:
             backend.health.restart()
+            backend.past.went(now, True)
         if state == "ready" != before:
             self._ramp(backend)
+        if state != before:
+            backend.past.changed(now, backend.state, reason)
         self.changed(backend)
         self._waiting.changed()
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from zope.interface import implementer
 
 from exproxy.interfaces import (
+    IAsking,
     IConversation,
     IDefaulting,
     ILocating,
@@ -18,10 +19,12 @@ from exproxy.interfaces import (
     IProtocolPlugin,
     IService,
 )
+from exproxy.model import Facts
 from exproxy.plugins import NoOptions
+from exproxy.question import Asked, Client
 
 
-@implementer(IProtocolPlugin, IDefaulting, ILocating)
+@implementer(IProtocolPlugin, IDefaulting, ILocating, IAsking)
 @dataclass(frozen=True)
 class Protocol:
     """An IProtocolPlugin: see there for what each field means.
@@ -29,6 +32,8 @@ class Protocol:
     ``conversation(service)`` makes the conversation of one client; it is called for each of them.
     ``locate(options)`` is ILocating's locator; ``defaults_for(options)``, where it is there, gives
     IDefaulting's.
+    ``facts_for(service, facts, client)`` gives the facts of the Pick of a client that is only asked about
+    (see IAsking); without it they are those of its begin.
     ``busy(service)``: what a client hears that comes too often, line end included; None for nothing.
     """
 
@@ -43,6 +48,7 @@ class Protocol:
     locate: Callable[[Any], ILocator | None] = lambda options: None
     defaults_for: Callable[[Any], Mapping[str, object]] | None = None
     busy: Callable[[IService], bytes] | None = None
+    facts_for: Callable[[IService, Facts, Client], Facts] | None = None
 
     def defaults_of(self, options: Any) -> Mapping[str, object]:
         """See IDefaulting."""
@@ -51,6 +57,10 @@ class Protocol:
     def locator(self, options: Any) -> ILocator | None:
         """See ILocating."""
         return self.locate(options)
+
+    def asked(self, service: IService, facts: Facts, client: Client) -> Asked:
+        """See IAsking."""
+        return Asked(facts if self.facts_for is None else self.facts_for(service, facts, client))
 
     def factory(self, service: IService) -> IProtocolFactory:
         """See IProtocolPlugin."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from exproxy.model import TLS, Choice, Persistence, Source
+from exproxy.tally import count
 
 if TYPE_CHECKING:
     from exproxy.virtual import VirtualService
@@ -23,6 +24,7 @@ class AccessRecord:
     """
 
     __slots__ = (
+        "_backend",
         "_begun",
         "_bytes_in",
         "_bytes_out",
@@ -41,24 +43,27 @@ class AccessRecord:
     def __init__(self, service: VirtualService, peer: Source, via: Source | None = None) -> None:
         """``via``: the trusted proxy that told of ``peer``."""
         self._service = service
-        # Where there is no log nothing is gathered.
-        self.kept = service.access_log.wanted
+        # Where nobody wants to know nothing is gathered.
+        self.kept = service.records
         self.peer = peer
         self._via = via
         # What each line begins with, once there has been one.
         self._opening: dict[str, object] = {}
         self.secured = False
         self.reason: str | None = None
-        self._begun = service.clock.seconds()
+        self._begun: float = service.clock.seconds()
         self._picked = self._begun
         self._bytes_in = 0
         self._bytes_out = 0
         self._written = 0
         self._fields: dict[str, object] = {}
+        # Who has it.
+        self._backend: Any = None
 
     def handshake_done(self, tls: TLS) -> None:
         """The client's TLS handshake."""
         self.secured = True
+        self._service.tally.secured(tls.resumed)
         self._fields["tls"] = tls.version
         self._fields["handshake_ms"] = milliseconds(self._service.clock.seconds() - self._begun)
 
@@ -72,6 +77,7 @@ class AccessRecord:
 
     def connected(self, choice: Choice) -> None:
         """It led to a server."""
+        self._backend = choice.backend
         if not self.kept:
             return
         self._fields["server"] = choice.backend.server
@@ -93,6 +99,21 @@ class AccessRecord:
         """Why it ended; only the first is kept."""
         if self.reason is None:
             self.reason = reason
+
+    @property
+    def begun(self) -> float:
+        """The clock's reading when what it tells of began."""
+        return self._begun
+
+    @property
+    def fields(self) -> Mapping[str, object]:
+        """What it has so far."""
+        return self._fields
+
+    @property
+    def counted(self) -> tuple[int, int, int]:
+        """What earlier records of this connection have told of: records, bytes in, bytes out."""
+        return self._written, self._bytes_in, self._bytes_out
 
     def merge(self, fields: Mapping[str, object]) -> None:
         """Fields from the conversation."""
@@ -116,6 +137,8 @@ class AccessRecord:
         record["total_ms"] = milliseconds(now - self._begun)
         record["reason"] = self.reason if final or self.reason else "done"
         self._service.access_log.write(record)
+        backend, self._backend = self._backend, None
+        count(record, self._service.tally, backend.tally if backend is not None else None)
         self._written += 1
         # Where the conversation has counted (a request) there may be more already: what was sent ahead.
         self._bytes_in += record["bytes_in"]

@@ -10,7 +10,7 @@ from twisted.application.service import IService
 from twisted.python import usage
 
 from exproxy import __version__
-from exproxy.config import Invalid, load, summary
+from exproxy.config import Config, Invalid, load, summary
 from exproxy.errors import ConfigurationError
 
 DEFAULT = "/etc/exproxy/exproxy.yaml"
@@ -56,16 +56,29 @@ def makeService(options: Any) -> IService:
         print(config.warning_text, file=sys.stderr)
     from twisted.internet import reactor
 
-    from exproxy.service import ExproxyService
-
     try:
-        service = ExproxyService(config, reactor)
-        service.bind()
-        if options["demo"]:
-            from exproxy.demo import DemoService
-
-            return DemoService(service, reactor)
+        return _whole(config, reactor, options["demo"])
     except ConfigurationError as error:
         print(f"exproxy: {error}", file=sys.stderr)
         raise SystemExit(1) from None
-    return service
+
+
+def _whole(config: Config, reactor: Any, demo: bool) -> IService:
+    """What serves, bound, and its administration."""
+    from exproxy.admin.local import LocalPlane
+    from exproxy.admin.service import AdminService
+    from exproxy.admin.whole import Administered
+    from exproxy.service import ExproxyService
+
+    service = ExproxyService(config, reactor)
+    service.bind()
+    plane = LocalPlane(service)
+    admin = AdminService(config, reactor, plane, ready=lambda: bool(service.ready.called))
+    admin.bind()
+    serving: IService = service
+    if demo:
+        from exproxy.demo import DemoService
+
+        serving = DemoService(service, reactor)
+    whole: IService = Administered(serving, plane, admin)
+    return whole

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -28,6 +29,7 @@ from exproxy.relay import Sweep
 from exproxy.routes import Answer, Route
 from exproxy.settings import Limits, Networks, TcpOptions, Timeouts
 from exproxy.socket_options import numbers_of
+from exproxy.tally import Tally
 from exproxy.tls.client import ClientTLS, client_context
 from exproxy.tls.server import ServerTLS
 from exproxy.wire import Wire, plain
@@ -35,6 +37,10 @@ from exproxy.wire import Wire, plain
 if TYPE_CHECKING:
     from exproxy.passage import Passage
     from exproxy.session import Session
+
+
+# Who is present: a client connection, with a conversation or without one.
+Present: TypeAlias = "Session | Passage"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +112,12 @@ class Shared:
     failed: Callable[[Pool, Any, str, str], None] = lambda pool, backend, code, reason: None
     # By name; each service adds itself.
     services: dict[str, IService] = field(default_factory=dict)
+    # Whether what becomes of connections and requests is counted; a log of them counts too.
+    counting: bool = True
     # Who relays plain TCP; None where the system has no epoll.
     poller: Poller | None = None
+    # Of sessions: each gets the next.
+    numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
 
 @implementer(IService)
@@ -154,10 +164,12 @@ class VirtualService:
         self.log = Logger(namespace=f"exproxy.service.{name}")
         self.ports: dict[int, Port] = {}
         self._addresses: list[tuple[str, int]] = []
-        self.sessions: dict[Session | Passage, None] = {}
+        self.sessions: dict[Present, None] = {}
         # By listening port: whether its clients need no session.
         self._passing: dict[int, bool] = {}
-        self.records = shared.access_log.wanted
+        # Whether anybody wants to know what becomes of connections and requests.
+        self.records = shared.access_log.wanted or shared.counting
+        self.tally = Tally()
         self.counts: Counter[str] = Counter()  # of actions.Count, by name
         self.arrivals: Counter[str] = Counter()
         self._shared = shared
@@ -224,6 +236,7 @@ class VirtualService:
         """Say that a client from there was not let in, unless the same was said often just now. There must
         be few different reasons."""
         self._refusals.refused(host, reason)
+        self.tally.refused += 1
 
     @property
     def sources(self) -> Mapping[str, int]:
@@ -257,13 +270,15 @@ class VirtualService:
             self.arrivals[host] += 1
         return None
 
-    def opened(self, session: Session | Passage) -> None:
+    def opened(self, session: Present) -> None:
         """A session began."""
+        session.number = next(self._shared.numbers)
         self.sessions[session] = None
+        self.tally.came(len(self.sessions))
         self._sources[session.record.peer.host] += 1
         self.door.entered()
 
-    def closed(self, session: Session | Passage) -> None:
+    def closed(self, session: Present) -> None:
         """A session is over."""
         del self.sessions[session]
         host = session.record.peer.host
@@ -338,10 +353,23 @@ class VirtualService:
 
     def failed(self, pool: Pool, backend: IBackend, code: str, reason: str) -> None:
         """A client met a backend that did not answer as it should."""
+        self.tally.failed(code)
+        assert isinstance(backend, Backend)
+        backend.tally.failed(code)
         self.log.info(
             "{backend} failed a client: {code}, {reason}", backend=backend.name, code=code, reason=reason
         )
         self._shared.failed(pool, backend, code, reason)
+
+    def retried(self, backend: IBackend, *, elsewhere: bool) -> None:
+        """A client tries again after that backend; ``elsewhere``: not with it."""
+        assert isinstance(backend, Backend)
+        self.tally.retried(elsewhere)
+        backend.tally.retried(elsewhere)
+
+    def most_sources(self, most: int) -> list[tuple[str, int]]:
+        """The addresses that have the most sessions now, and how many each has."""
+        return self._sources.most_common(most)
 
     def tune(self, wire: Wire) -> None:
         """Set the service's socket options on a client's wire."""

@@ -16,6 +16,7 @@ from exproxy.events import Began, Connected, Data, Deadline, Eof, Event, Lost, U
 from exproxy.interfaces import IConversation, IService
 from exproxy.model import BACKEND, CLIENT, Facts, TLSSessionId
 from exproxy.protocol import Protocol
+from exproxy.question import Client
 from protocols.tls_hello import (
     CLIENT_HELLO,
     SERVER_HELLO,
@@ -129,6 +130,12 @@ class PassThrough:
         return ()
 
 
+def _facts(service: IService, facts: Facts, client: Client) -> Facts:
+    """With a hello of TLS 1.2 where there is a session id: the last version whose ids lead anywhere."""
+    name, session = client.server_name.lower() or None, bytes.fromhex(client.session_id)
+    return facts.plus(ClientHello(name, session, versions=("TLSv1.2",) if session else ("TLSv1.3",)))
+
+
 plugin = Protocol(
     name="tls",
     summary="any protocol inside TLS: passed through, with the server name and session id read",
@@ -136,4 +143,5 @@ plugin = Protocol(
     tls_modes=("passthrough",),
     gives=(ClientHello,),
     defaults={"check": "tls"},
+    facts_for=_facts,
 )

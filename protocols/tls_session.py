@@ -45,7 +45,7 @@ class TlsSession:
         hello = facts.get(ClientHello)
         if hello is not None and not hello.offers_tls13:
             return ()
-        if not self._told:
+        if hello is not None and not self._told:
             self._told = True
             self.log.info(
                 "{group}: clients offer TLS 1.3, whose session ids mean nothing; tls-session knows them by "

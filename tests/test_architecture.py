@@ -17,6 +17,7 @@ TEXTS = (".py", ".md", ".yaml", ".txt", ".json")
 LAYERS: dict[int, tuple[str, ...]] = {
     0: (
         "model",
+        "question",
         "events",
         "actions",
         "errors",
@@ -43,6 +44,9 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "health",
         "ramp",
         "rate",
+        "past",
+        "tally",
+        "rehearsing",
         "store",
         "workers.messages",
         "workers.codec",
@@ -100,7 +104,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "descriptors",
         "plugins",
     ),
-    4: ("config", "build", "service", "traffic", "workers", "tap", "ctl", "lab", "demo"),
+    4: ("config", "build", "service", "traffic", "workers", "tap", "ctl", "lab", "demo", "admin"),
 }
 # Layers 0 and 1 know neither a reactor nor a socket.
 IMPURE = ("socket", "twisted.internet.reactor", "twisted.internet.tcp", "OpenSSL")

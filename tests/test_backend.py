@@ -33,6 +33,13 @@ class BackendTests(SynchronousTestCase):
         self.assertTrue(backend.usable_for_new() and backend.usable_for_known())
         self.assertEqual(backend.state, "UP")
 
+    def test_leaving(self) -> None:
+        """Drained so that all leave, it takes not even those who are bound to it."""
+        backend = told(GOOD)
+        backend.operator, backend.leaving = "drain", True
+        self.assertFalse(backend.usable_for_known())
+        self.assertEqual(backend.state, "DRAIN")
+
     def test_drained_by_the_operator(self) -> None:
         """Drained, it takes only those that it knows."""
         backend = told(GOOD)
@@ -114,6 +121,26 @@ class LeaseTests(SynchronousTestCase):
     def test_interface(self) -> None:
         """It is what sessions expect."""
         self.assertTrue(verifyObject(ILease, self.lease))
+
+    def test_wished_before_it_is_there(self) -> None:
+        """What is wished of a link that is still being made is done once it has an owner, and once."""
+        heard: list[object] = []
+        self.lease.leave(30.0)
+        self.lease.overdue()
+        self.assertEqual(heard, [])
+        lease = Lease(self.backend, self.released.append)
+        lease.leave(30.0)
+        lease.take_over(heard.append, heard.append)
+        lease.overdue()
+        lease.overdue()
+        lease.leave(5.0)
+        self.assertEqual(heard, [30.0, 5.0])
+        cut = Lease(self.backend, self.released.append)
+        cut.condemn("moved")
+        cut.leave(30.0)
+        cut.take_over(heard.append, heard.append)
+        cut.overdue()
+        self.assertEqual(heard[2:], ["moved"])
 
     def test_counts_from_the_choice_on(self) -> None:
         """A link that is still being made counts as load, so that a slow server does not look idle."""

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from exproxy.model import Source
 from exproxy.record import AccessRecord
+from exproxy.tally import Tally
 
 
 class AccessRecordTests(SynchronousTestCase):
@@ -19,7 +20,7 @@ class AccessRecordTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.lines: list[dict[str, Any]] = []
-        service: Any = SimpleNamespace(name="web", clock=Clock(), access_log=self)
+        service: Any = SimpleNamespace(name="web", clock=Clock(), access_log=self, tally=Tally())
         self.record = AccessRecord(service, Source("192.0.2.1", 1024))
 
     def write(self, record: dict[str, Any]) -> None:

@@ -9,12 +9,14 @@ from exproxy.config.errors import Invalid, Problem, render, render_json, summary
 from exproxy.config.load import load, reload
 from exproxy.config.resolved import (
     AdminConfig,
+    AdminToken,
     BackendConfig,
     CertificateFiles,
     Config,
     GroupConfig,
     Listen,
     Reaching,
+    Role,
     RouteConfig,
     ServerConfig,
     ServiceConfig,
@@ -23,6 +25,7 @@ from exproxy.config.resolved import (
 
 __all__ = [
     "AdminConfig",
+    "AdminToken",
     "BackendConfig",
     "CertificateFiles",
     "Config",
@@ -31,6 +34,7 @@ __all__ = [
     "Listen",
     "Problem",
     "Reaching",
+    "Role",
     "RouteConfig",
     "ServerConfig",
     "ServiceConfig",

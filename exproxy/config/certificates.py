@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Iterable
 from pathlib import Path
 
 from cryptography import x509
@@ -23,9 +24,19 @@ def certificates(
 
     ``now`` is aware; files in ``lab`` are made when the lab starts, so they need not be there yet.
     """
-    where = layers.where("certificate")
+    return usable(document, layers.pick("certificate") or (), layers.where("certificate"), now, lab)
+
+
+def usable(
+    document: Document,
+    sections: Iterable[CertificateSection],
+    where: Where,
+    now: datetime.datetime,
+    lab: frozenset[Path],
+) -> tuple[CertificateFiles, ...]:
+    """The same for the list of certificates at ``where``."""
     found = []
-    for index, section in enumerate(layers.pick("certificate") or ()):
+    for index, section in enumerate(sections):
         files = _files(document, section, (*where, index))
         if files is None:
             continue

@@ -21,7 +21,7 @@ from exproxy.config.validation import lacks, validate
 S = TypeVar("S", bound=Section)
 
 # Mappings whose emptiness means what an empty mapping does.
-_MAY_BE_EMPTY = ("servers", "groups", "defaults", "services", "lab")
+_MAY_BE_EMPTY = ("servers", "groups", "defaults", "services", "admin", "lab")
 
 
 @dataclass(slots=True)

@@ -17,7 +17,7 @@ from exproxy.errors import ConfigurationError
 Where: TypeAlias = tuple[str | int, ...]
 Severity: TypeAlias = Literal["error", "warning"]
 
-# Longer source lines are no help. A line with the secret or a password is not shown at all.
+# Longer source lines are no help. A line with the secret, a password or a token is not shown at all.
 LONGEST_LINE = 200
 
 
@@ -81,7 +81,8 @@ def render(problems: Iterable[Problem], file: Path, lines: Sequence[str]) -> str
 def _shown(problem: Problem, file: str, lines: Sequence[str]) -> str:
     text = problem.headline(file) + "\n"
     source = lines[problem.line - 1].rstrip() if 0 < problem.line <= len(lines) else ""
-    private = problem.path[:1] == ("secret",) or source.startswith("secret") or "password" in source
+    hidden = problem.path[:1] == ("secret",) or "token" in problem.path or "tokens" in problem.path
+    private = hidden or source.startswith("secret") or "password" in source or "token" in source
     if not source.strip() or len(source) > LONGEST_LINE or private or not problem.width:
         return text
     before = source[: problem.column - 1]

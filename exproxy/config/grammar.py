@@ -60,6 +60,18 @@ def host(text: str) -> str:
     return text.lower().rstrip(".")
 
 
+def origin(text: str) -> str:
+    """``https://lb.example.org`` or ``http://[::1]:8404``: scheme, host and port of a page (RFC 6454)."""
+    found = re.fullmatch(r"(https?)://(\[[0-9a-f:.]+\]|[^/:\[\]]+)(?::([0-9]{1,5}))?/?", text.lower())
+    if found is None:
+        raise ValueError(f"{text!r} is no origin; write it like https://lb.example.org, without a path")
+    scheme, name, number = found.groups()
+    host(name)
+    usual = {"http": 80, "https": 443}[scheme]
+    at = f":{port(number)}" if number and int(number) != usual else ""
+    return f"{scheme}://{name}{at}"
+
+
 def port(text: str) -> int:
     """A port of 0 to 65535, where 0 is any free one."""
     if re.fullmatch(r"[0-9]{1,5}", text) and int(text) <= 65535:

@@ -22,13 +22,15 @@ def load(
     catalogue: Catalogue | None = None,
     host_name: str | None = None,
     now: datetime.datetime | None = None,
+    text: str | None = None,
 ) -> Config:
     """The Config of that file. Raises Invalid, whose text is for the administrator.
 
     ``catalogue`` has the plugins (default: the installed ones), ``host_name`` is used where the file
-    gives none (default: the machine's), ``now`` (aware) is what certificates are held to.
+    gives none (default: the machine's), ``now`` (aware) is what certificates are held to;
+    ``text`` stands in the file's place.
     """
-    document = read(Path(path))
+    document = read(Path(path), text)
     templates.apply(document)
     moment = now or datetime.datetime.now(datetime.timezone.utc)
     read_at = (host_name or _own_name(), moment, usual_state_dir())

@@ -182,6 +182,9 @@ class PoolSection(Section):
     """What to do when servers are at their limit: next, wait 5s, refuse. Default next."""
     on_down: Literal["keep", "cut"] | None = None
     """What becomes of a DOWN server's connections. Default keep."""
+    drain: Literal["keep", "move"] | None = None
+    """What becomes of the known clients of a server that the operator drains: keep: they go on coming to it;
+    move: their next connection goes elsewhere. Default keep."""
     allow: NetworkList | None = None
     """Networks whose clients may come in; without it all."""
     deny: NetworkList | None = None
@@ -265,11 +268,43 @@ class GroupSection(Section):
     """What becomes of the old connections of a client that gets another server. Default keep."""
 
 
+Origin: TypeAlias = Annotated[str, AfterValidator(grammar.origin)]
+OriginList: TypeAlias = Annotated[list[Origin], BeforeValidator(listed), Single()]
+
+
+class AdminTlsSection(Section):
+    """How TLS is spoken with whoever administers exproxy."""
+
+    certificate: CertificateList | None = None
+    """PEM file with certificate and key, {cert, key}, {pkcs12, password}, or a list, as services have it."""
+    profile: Literal["intermediate", "modern", "old"] | None = None
+    """Mozilla's, as services have it. Default intermediate."""
+    client_certificates: ClientCertificatesSection | None = None
+    """Ask for certificates of clients too; these do not take the place of tokens. Default: no."""
+
+
+class TokenSection(Section):
+    """Somebody who may use the administration, and the secret word that shows it."""
+
+    name: Annotated[str, AfterValidator(grammar.name)] | None = None
+    """Who it is: the event log names it with each change."""
+    role: Literal["read", "operate"] | None = None
+    """read: sees everything (default); operate: changes things too."""
+    token: str | None = None
+    """The secret, at least 16 characters, by !file or !env."""
+
+
 class AdminSection(Section):
-    """The administration's listening address."""
+    """The administration: API, dashboard and metrics."""
 
     listen: ListenList | None = None
-    """Where, for example 127.0.0.1:8404."""
+    """Where. Default 127.0.0.1:8404. Elsewhere than on a loopback address only with `tls` and `tokens`."""
+    tls: AdminTlsSection | None = None
+    """TLS on all of its addresses that do not say `tls: none`."""
+    tokens: list[TokenSection] | None = None
+    """Who may use it. Without tokens everybody on this machine may."""
+    origins: OriginList | None = None
+    """Further origins (https://lb.example.org) under which a proxy of yours shows it to browsers."""
 
 
 TemplateName: TypeAlias = Literal[

@@ -44,12 +44,12 @@ for _tag, _pattern, _first in CORE:
     _Core.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", _pattern, _first)
 
 
-def read(path: Path) -> Document:
+def read(path: Path, text: str | None = None) -> Document:
     """The Document of that file, with the problems of its YAML; raises Invalid where there is no
-    sense in going on: unreadable, not YAML, or not a mapping."""
+    sense in going on: unreadable, not YAML, or not a mapping. ``text`` stands in the file's place."""
     document = Document(path.absolute(), path, ())
     try:
-        content = _content(path)
+        content = _content(path) if text is None else _bounded(text)
         document.lines = content.splitlines()
         _guard(content)
         node = yaml.compose(content, Loader=_Core)
@@ -62,6 +62,12 @@ def read(path: Path) -> Document:
     if not isinstance(document.data, dict):
         raise Invalid(document.shown, document.lines, document.problems)
     return document
+
+
+def _bounded(text: str) -> str:
+    if len(text) > MAX_BYTES:
+        raise Unreadable(f"is larger than {MAX_BYTES // 1024} kB")
+    return text
 
 
 def _content(path: Path) -> str:

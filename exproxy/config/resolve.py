@@ -9,19 +9,19 @@ from types import MappingProxyType
 from typing import Any
 
 from exproxy.config import membership
+from exproxy.config.admin import admin
 from exproxy.config.context import Context
 from exproxy.config.document import Document
 from exproxy.config.draft import Draft, draft
 from exproxy.config.errors import Invalid, in_order, render
 from exproxy.config.lab import lab_addresses, lab_options, made_by_lab
 from exproxy.config.layers import said
-from exproxy.config.listens import Placed, clashes
+from exproxy.config.listens import clashes
 from exproxy.config.membership import Member
 from exproxy.config.resolved import (
     AdminConfig,
     Config,
     GroupConfig,
-    Listen,
     LogTarget,
     ServerConfig,
 )
@@ -48,15 +48,15 @@ def resolve(
     options = lab_options(document, found.lab, state_dir)
     context = Context(found, Selection(document, catalogue), now, host_name, made_by_lab(options))
     services = [service(context, name, section) for name, section in found.services.items()]
-    admin = _admin(found)
+    administration = admin(context)
     addresses = [address for one in services for address in one.addresses]
-    clashes(document, [*addresses, *admin, *lab_addresses(options)])
+    clashes(document, [*addresses, *administration.addresses, *lab_addresses(options)])
     membership.groups(found, _members(services))
     secret = _secret(found)
     logs = tuple(_log(found, key) for key in ("access_log", "event_log"))
     if not document.valid:
         raise Invalid(document.shown, document.lines, document.problems)
-    return _config(context, services, admin, options, state_dir, secret, logs)
+    return _config(context, services, administration.config, options, state_dir, secret, logs)
 
 
 def _members(services: list[Service]) -> list[Member]:
@@ -80,32 +80,6 @@ def _remembering(one: Service | RouteDraft) -> tuple[str, object]:
         # Whom the fallback is asked for is nobody that the persistence itself would recognise.
         options = options.model_copy(update={"fallback": None})
     return one.persistence.name, options
-
-
-def _admin(found: Draft) -> list[Placed]:
-    section, document = found.file.admin, found.document
-    if section is None:
-        return []
-    where = ("admin", "listen")
-    if section.listen is None and not document.has(where):
-        document.error(("admin",), "'listen' is missing", at_key=True)
-    addresses = []
-    for index, one in enumerate(section.listen or ()):
-        at = (*where, index)
-        if one.tls not in (None, "none"):
-            document.error((*at, "tls"), "the administration's address cannot have TLS yet")
-        if one.accept_proxy:
-            document.error((*at, "accept-proxy"), "the administration's address takes no PROXY protocol")
-        if one.port is None:
-            document.error(at, "'port' is missing")
-        else:
-            addresses.append(Placed(Listen(one.address or "", one.port), at, "admin.listen"))
-    document.warn(
-        ("admin",),
-        "is checked, but not used: this version of exproxy has no administration that could listen there",
-        at_key=True,
-    )
-    return addresses
 
 
 def _secret(found: Draft) -> tuple[bytes, ...] | None:
@@ -137,7 +111,7 @@ def _log(found: Draft, key: str) -> LogTarget:
 def _config(
     context: Context,
     services: list[Service],
-    admin: list[Placed],
+    admin: AdminConfig | None,
     lab: Any,
     state_dir: Path,
     secret: tuple[bytes, ...] | None,
@@ -154,7 +128,7 @@ def _config(
         servers=MappingProxyType(servers),
         groups=MappingProxyType(groups),
         services=MappingProxyType({one.name: finished(context, one) for one in services}),
-        admin=AdminConfig(tuple(one.listen for one in admin)) if found.file.admin else None,
+        admin=admin,
         lab=lab,
         access_log=logs[0],
         event_log=logs[1],

@@ -112,6 +112,7 @@ class Reaching:
     slow_ramp: float
     when_full: WhenFull
     on_down: Literal["keep", "cut"]
+    drain: Literal["keep", "move"]
     locator: ILocator | None
     # Connect from the client's own address.
     transparent: bool
@@ -146,6 +147,7 @@ class RouteConfig(Reaching):
     on_down: Literal["keep", "cut"]
     locator: ILocator | None = None
     transparent: bool = False
+    drain: Literal["keep", "move"] = "keep"
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,13 +186,34 @@ class ServiceConfig(Reaching):
     extended_protection: Policy = "off"
     locator: ILocator | None = None
     transparent: bool = False
+    drain: Literal["keep", "move"] = "keep"
+
+
+Role: TypeAlias = Literal["read", "operate"]
+
+
+@dataclass(frozen=True, slots=True)
+class AdminToken:
+    """Somebody who may use the administration: ``secret`` is in no repr."""
+
+    name: str
+    role: Role
+    secret: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class AdminConfig:
-    """Where the administration is to listen."""
+    """Where the administration listens, and for whom. A listen's ``tls`` is none or implicit.
+
+    ``tokens`` empty: whoever reaches it may operate, and all of ``listens`` are loopback addresses.
+    ``origins``: like ``https://lb.example.org``, lower case, without a usual port.
+    """
 
     listens: tuple[Listen, ...]
+    certificates: tuple[CertificateFiles, ...] = ()
+    tls: ServerTLSOptions = field(default_factory=ServerTLSOptions)
+    tokens: tuple[AdminToken, ...] = ()
+    origins: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -166,6 +166,7 @@ def route(one: RouteDraft, protocol: Selected[Any]) -> RouteConfig:
         on_down=down or "keep",
         locator=locator(protocol, one.backend),
         transparent=bool(stack.pick("transparent")),
+        drain=stack.pick("drain") or "keep",
     )
 
 

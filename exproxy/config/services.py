@@ -160,6 +160,7 @@ def finished(context: Context, one: Service) -> ServiceConfig:
         routes=tuple(route(each, one.protocol) for each in one.routes),
         locator=locator(one.protocol, one.backend),
         transparent=bool(stack.pick("transparent")),
+        drain=stack.pick("drain") or "keep",
     )
 
 

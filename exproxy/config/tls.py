@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from exproxy.config.certificates import authorities
 from exproxy.config.document import Document
@@ -32,12 +33,7 @@ def front_tls(document: Document, layers: Layers, addresses: Sequence[Placed]) -
     section = layers.section("tls")
     at = layers.where("tls")
     written = section.get("client_certificates")
-    authority = _client_authorities(document, written, (*at, "client-certificates")) if written else None
-    options = ServerTLSOptions(
-        section.get("profile", "intermediate"),
-        authority,
-        authority is not None and written is not None and written.mode != "optional",
-    )
+    options = server_options(document, section.get("profile"), written, at)
     hsts = section.get("hsts")
     value = _hsts(document, hsts, (*at, "hsts")) if hsts is not None else None
     if not any(one.listen.tls in ENDS_TLS for one in addresses):
@@ -45,6 +41,21 @@ def front_tls(document: Document, layers: Layers, addresses: Sequence[Placed]) -
         value = None
     _used(document, layers, addresses)
     return FrontTls(options, value, layers.pick("extended_protection") or "off")
+
+
+def server_options(
+    document: Document,
+    profile: Literal["intermediate", "modern", "old"] | None,
+    written: ClientCertificatesSection | None,
+    where: Where,
+) -> ServerTLSOptions:
+    """What a `tls:` at ``where`` means; the file of clients' authorities is read."""
+    authority = _client_authorities(document, written, (*where, "client-certificates")) if written else None
+    return ServerTLSOptions(
+        profile or "intermediate",
+        authority,
+        authority is not None and written is not None and written.mode != "optional",
+    )
 
 
 def protects(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from zope.interface import implementer
@@ -39,6 +40,15 @@ class IBoundedStore(IStore):
     def held(group: str) -> int:
         """How many of them links hold."""
 
+    def limit_of(group: str) -> int:
+        """How many entries a group may have."""
+
+    def by_server(group: str) -> dict[str, int]:
+        """How many entries each server has here, expired ones included."""
+
+    def entries(group: str, server: str | None = None) -> Iterator[tuple[Key, Listed]]:
+        """The entries of a group that are here, or of one server in it, those used last first."""
+
 
 class Entry:
     """A key's server, until when, and how many links hold it."""
@@ -51,6 +61,17 @@ class Entry:
         self.ttl = 0.0
         self.expires = 0.0
         self.holds = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An entry as it is shown: how many links hold it, its time, and what is left of that (None: it is
+    held)."""
+
+    server: str
+    holds: int
+    ttl: float
+    left: float | None
 
 
 class Table:
@@ -141,6 +162,32 @@ class MemoryStore:
         """How many of them links hold."""
         table = self._tables.get(group)
         return len(table.held) if table is not None else 0
+
+    def limit_of(self, group: str) -> int:
+        """How many entries a group may have."""
+        table = self._tables.get(group)
+        return table.limit if table is not None else LIMIT
+
+    def by_server(self, group: str) -> dict[str, int]:
+        """How many entries each server has, expired ones included; as long as there are entries."""
+        table = self._tables.get(group)
+        if table is None:
+            return {}
+        counts: Counter[str] = Counter(entry.server for entry in table.held.values())
+        counts.update(entry.server for entry in table.free.values())
+        return dict(counts)
+
+    def entries(self, group: str, server: str | None = None) -> Iterator[tuple[Key, Listed]]:
+        """The entries of a group, or of one server in it, those used last first; change nothing meanwhile."""
+        table, now = self._tables.get(group), self._clock.seconds()
+        if table is None:
+            return
+        for among, held in ((table.held, True), (table.free, False)):
+            for key in reversed(among):
+                entry = among[key]
+                if server in (None, entry.server) and (held or entry.expires > now):
+                    left = None if held else entry.expires - now
+                    yield key, Listed(entry.server, entry.holds, entry.ttl, left)
 
     def find(self, group: str, keys: Sequence[Key]) -> Claim | None:
         """See IStore."""

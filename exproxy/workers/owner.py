@@ -6,13 +6,13 @@ told to the replicas of all others; what was only used again is not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, TypeAlias
 
 from zope.interface import implementer
 
 from exproxy.model import Claim, Key
-from exproxy.store.memory import Changed, IBoundedStore, MemoryStore, Seconds
+from exproxy.store.memory import Changed, IBoundedStore, Listed, MemoryStore, Seconds
 from exproxy.workers.messages import Answer, Ask, Bound, Entry, Freed, Held, Used
 
 # Keys in one message.
@@ -55,6 +55,18 @@ class Owner:
     def held(self, group: str) -> int:
         """See MemoryStore."""
         return self._store.held(group)
+
+    def limit_of(self, group: str) -> int:
+        """See MemoryStore."""
+        return self._store.limit_of(group)
+
+    def by_server(self, group: str) -> dict[str, int]:
+        """See MemoryStore."""
+        return self._store.by_server(group)
+
+    def entries(self, group: str, server: str | None = None) -> Iterator[tuple[Key, Listed]]:
+        """See MemoryStore."""
+        return self._store.entries(group, server)
 
     # -- IStore ----------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ again: :class:`exproxy.errors.StoreSilent`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 from twisted.internet.defer import Deferred, fail
@@ -16,7 +16,7 @@ from zope.interface import implementer
 
 from exproxy.errors import StoreSilent
 from exproxy.model import Claim, Key
-from exproxy.store.memory import Changed, IBoundedStore, MemoryStore
+from exproxy.store.memory import Changed, IBoundedStore, Listed, MemoryStore
 from exproxy.workers.messages import Answer, Ask, Bound, Entry, Freed, Held, Used
 
 # Seconds after which the owner counts as silent.
@@ -68,6 +68,18 @@ class Replica:
     def held(self, group: str) -> int:
         """See MemoryStore."""
         return self._store.held(group)
+
+    def limit_of(self, group: str) -> int:
+        """See MemoryStore."""
+        return self._store.limit_of(group)
+
+    def by_server(self, group: str) -> dict[str, int]:
+        """See MemoryStore."""
+        return self._store.by_server(group)
+
+    def entries(self, group: str, server: str | None = None) -> Iterator[tuple[Key, Listed]]:
+        """See MemoryStore."""
+        return self._store.entries(group, server)
 
     # -- IStore ----------------------------------------------------------------------
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 from zope.interface import implementer
 
 from exproxy.interfaces import IConversation, IProtocolFactory, IProtocolPlugin, IService
-from exproxy.model import TLS, Together, User
+from exproxy.model import TLS, Facts, Together, User
 from exproxy.protocol import Protocol
+from exproxy.question import Asked, Client
+from protocols.http.asked import asked
 from protocols.http.conversation import Conversation
 from protocols.http.head import RequestHead
 from protocols.http.options import HttpOptions
@@ -31,6 +33,10 @@ class HTTP(Protocol):
 
     alpn: tuple[bytes, ...] = ()
     routed: bool = True
+
+    def asked(self, service: IService, facts: Facts, client: Client) -> Asked:
+        """See IAsking: the request is put to a conversation."""
+        return asked(lambda: _conversation(service), facts, client)
 
     def factory(self, service: IService) -> IProtocolFactory:
         """See IProtocolPlugin; the routes are made ready once for all conversations."""

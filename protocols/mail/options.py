@@ -9,9 +9,10 @@ from pydantic import AfterValidator, Field, model_validator
 from zope.interface import implementer
 
 from exproxy.interfaces import IProtocolPlugin, IService
-from exproxy.model import User
+from exproxy.model import Destination, Facts, User
 from exproxy.plugins import Options
 from exproxy.protocol import Protocol
+from exproxy.question import Asked, Client
 
 _KEYWORD = r"^[A-Za-z0-9][A-Za-z0-9=_.+-]*( [!-~]+)*$"
 
@@ -139,6 +140,12 @@ class MailProtocol(Protocol):
     def given(self, options: Any) -> tuple[type, ...]:
         """The facts of a Pick with these options: the user is known only where exproxy greets."""
         return (User,) if options.routing == "user" else ()
+
+    def asked(self, service: IService, facts: Facts, client: Client) -> Asked:
+        """See IAsking: the name counts where it is known before the server is chosen."""
+        reads_it = service.port_tls(facts[Destination].listening) != "passthrough"
+        known = client.user and reads_it and User in self.given(service.options)
+        return Asked(facts.plus(User(client.user)) if known else facts)
 
     # What an administrator is told whose persistence lacks the user.
     advice = "write protocol: {%s: {routing: user}}, so that the user is known before the server is chosen"

@@ -32,6 +32,7 @@ from exproxy.events import Began, Connected, Data, Deadline, Draining, Eof, Even
 from exproxy.interfaces import IConversation, ILocator, IService
 from exproxy.model import BACKEND, CLIENT, AssociationGroup, Facts
 from exproxy.protocol import Protocol
+from exproxy.question import Client
 from protocols.msrpc.associations import Associations, Identity
 from protocols.msrpc.binding import (
     BAD_VERSION,
@@ -373,6 +374,10 @@ class RpcProtocol(Protocol):
         return SessionFactory(service, partial(make, associations=associations))
 
 
+def _facts(service: IService, facts: Facts, client: Client) -> Facts:
+    return facts.plus(AssociationGroup(client.association)) if client.association else facts
+
+
 plugin = RpcProtocol(
     name="rpc",
     summary="DCE/RPC: one association, one server; refused with a bind_nak",
@@ -382,4 +387,5 @@ plugin = RpcProtocol(
     options=RpcOptions,
     locate=_locate,
     defaults_for=_defaults,
+    facts_for=_facts,
 )

@@ -86,15 +86,11 @@ exproxy.yaml:21:24: error: services.pop.lisen: unknown option; did you mean 'lis
 exproxy.yaml:21:47: error: services.pop.when-full: says not how long; write wait 5s
       pop: {protocol: pop, lisen: 110, when-full: wait}
                                                   ^^^^
-exproxy.yaml:22:1: warning: admin: is checked, but not used: this version of exproxy has no administration \
-that could listen there
-    admin: {listen: 127.0.0.1:443}
-    ^^^^^
 exproxy.yaml:22:17: error: admin.listen: 127.0.0.1:443 clashes with *:443 of services.exchange-https.listen \
 (line 12): *:443 takes every address
     admin: {listen: 127.0.0.1:443}
                     ^^^^^^^^^^^^^
-16 errors and 2 warnings in exproxy.yaml"""
+16 errors and 1 warning in exproxy.yaml"""
 
 
 class AllAtOnceTests(ReadingTestCase):
@@ -107,7 +103,7 @@ class AllAtOnceTests(ReadingTestCase):
         """Programs get the same as JSON."""
         found = json.loads(self.invalid(FAULTY).render_json())
         self.assertFalse(found["valid"])
-        self.assertEqual(len(found["problems"]), 18)
+        self.assertEqual(len(found["problems"]), 17)
         self.assertEqual(
             found["problems"][5],
             {

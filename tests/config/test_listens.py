@@ -152,7 +152,7 @@ class ClashTests(ReadingTestCase):
         )
         found = self.messages(text)
         self.assertIn(
-            "admin.listen: 127.0.0.1:8404 clashes with *:8404 of services.s.listen (line 2)", found[1]
+            "admin.listen: 127.0.0.1:8404 clashes with *:8404 of services.s.listen (line 2)", found[0]
         )
 
     def test_lab(self) -> None:

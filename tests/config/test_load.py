@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from random import Random
 
-from exproxy.config import AdminConfig, Invalid, Listen, load
+from exproxy.config import Invalid, load
 from exproxy.config.resolve import usual_state_dir
 from tests.certificates import ca_file, pem
 from tests.config.fakes import fake_catalogue
@@ -59,22 +59,6 @@ class FileTests(ReadingTestCase):
         self.assertEqual(usual_state_dir(), Path("/home/x/.local/state/exproxy"))
         environment["XDG_STATE_HOME"] = "/xdg"
         self.assertEqual(usual_state_dir(), Path("/xdg/exproxy"))
-
-    def test_admin(self) -> None:
-        """The administration's address is checked, and it is said that nothing listens there yet."""
-        config = self.config(f"admin: {{listen: 127.0.0.1:8404}}\n{REST}")
-        self.assertEqual(config.admin, AdminConfig((Listen("127.0.0.1", 8404),)))
-        self.assertIn("this version of exproxy has no administration", config.warning_text)
-        for admin, message in (
-            ("{}", "admin: 'listen' is missing"),
-            ("{listen: x}", "admin.listen: 'x' is no port"),
-            (
-                "{listen: {port: 1, tls: implicit}}",
-                "admin.listen.tls: the administration's address cannot have",
-            ),
-            ("{lisen: 5}", "admin.lisen: unknown option; did you mean 'listen'?"),
-        ):
-            self.assertIn(message, "\n".join(self.messages(f"admin: {admin}\n{REST}")))
 
     def test_lab(self) -> None:
         """The lab's options are its own; without any it has the defaults."""

@@ -52,7 +52,7 @@ class DefaultsTests(ReadingTestCase):
         self.assertEqual(service.tcp, TcpOptions())
         self.assertEqual(service.backend, BackendConfig())
         self.assertEqual(service.when_full, WhenFull("next"))
-        self.assertEqual((service.on_down, service.slow_ramp), ("keep", 0.0))
+        self.assertEqual((service.on_down, service.drain, service.slow_ramp), ("keep", "keep", 0.0))
         self.assertEqual((service.allow, service.deny), (None, None))
         self.assertEqual((service.retries, service.name_ttl), (3, 60.0))
         self.assertEqual(service.host_name, "lb.test")
@@ -99,7 +99,8 @@ class DefaultsTests(ReadingTestCase):
             " persistence: {source-ip: {mask: 24, timeout: 1h}}, scheduling: least-connections,"
             " check: {http: {path: /x, status: [200, 401]}}, health: {interval: 10s, timeout: 2s, rise: 1},"
             " timeouts: {request-head: 500ms}, limits: {max-held: 1m, per-source: 5}, tcp: {keepalive: 0},"
-            " slow-ramp: 2m, when-full: wait 5s, on-down: cut, allow: 10.0.0.0/8, deny: [10.1.0.0/16, '::1'],"
+            " slow-ramp: 2m, when-full: wait 5s, on-down: cut, drain: move, allow: 10.0.0.0/8,"
+            " deny: [10.1.0.0/16, '::1'],"
             " retries: 0, name-ttl: 5m, host-name: Mail.Example, trusted-proxies: 192.0.2.1}"
         )
         self.assertEqual(service.protocol.options.routes["owa"].prefix, "/owa/")
@@ -115,6 +116,7 @@ class DefaultsTests(ReadingTestCase):
         self.assertEqual(service.tcp, TcpOptions(0.0, 30.0))
         self.assertEqual((service.slow_ramp, service.name_ttl, service.retries), (120.0, 300.0, 0))
         self.assertEqual((service.when_full, service.on_down), (WhenFull("wait", 5.0), "cut"))
+        self.assertEqual(service.drain, "move")
         self.assertEqual(service.allow, Networks.parse(["10.0.0.0/8"]))
         self.assertEqual(service.deny, Networks.parse(["10.1.0.0/16", "::1"]))
         self.assertEqual(service.host_name, "mail.example")
@@ -197,6 +199,7 @@ class FittingTests(ReadingTestCase):
             ("when-full: wait 5", "when-full: a duration needs a unit: 5s or 5m?"),
             ("when-full: wait 0s", "when-full: must wait longer than 0"),
             ("on-down: kill", "on-down: must be 'keep' or 'cut', not 'kill'"),
+            ("drain: shove", "drain: must be 'keep' or 'move', not 'shove'"),
             ("retries: 50", "retries: must be at most 20, not 50"),
             ("retries: true", "retries: must be a whole number, not true"),
             ("retries: '3'", "retries: must be a whole number, not '3'"),

@@ -61,6 +61,7 @@ if [ -d /run/systemd/system ]; then
             krb5-kdc) units="krb5-kdc.service" ;;
             krb5-admin-server) units="krb5-admin-server.service" ;;
             samba) units="smbd.service nmbd.service samba-ad-dc.service" ;;
+            prometheus) units="prometheus.service" ;;
             postfix | haproxy | winbind | nftables) units="$name.service" ;;
             *) continue ;;
         esac

@@ -228,6 +228,24 @@ class MemoryStoreTests(SynchronousTestCase):
         self.store.delete("g")
         self.assertEqual(len(seen), 2)
 
+    def test_listed(self) -> None:
+        """Entries are listed last used first, held ones before the others, of one server or all; no expired
+        ones."""
+        self.store.claim("g", (A,), "one", 10.0)
+        self.store.claim("g", (B,), "two", 20.0)
+        self.store.claim("g", (C,), "one", 5.0)
+        let_go = self.store.hold("g", (A,))
+        self.clock.advance(6)
+        listed = list(self.store.entries("g"))
+        self.assertEqual([each for each, _ in listed], [A, B])
+        self.assertEqual([(each.holds, each.left) for _, each in listed], [(1, None), (0, 14.0)])
+        self.assertEqual([each for each, _ in self.store.entries("g", "two")], [B])
+        self.assertEqual(self.store.by_server("g"), {"one": 2, "two": 1})
+        self.assertEqual((list(self.store.entries("x")), self.store.by_server("x")), ([], {}))
+        let_go()
+        self.store.limit("g", 7)
+        self.assertEqual(self.store.limit_of("g"), 7)
+
     def test_repr(self) -> None:
         """It shows how many entries each group has, and none of them."""
         self.store.claim("g", (A, B), "one", 60)

@@ -42,6 +42,7 @@ _NEEDS: dict[str, tuple[str, ...]] = {
     "haproxy": ("haproxy",),
     "nftables": ("nft", "ip"),
     "chromium": ("chromium",),
+    "promtool": ("promtool",),
     "windows": ("python3",),
     "kerberos": ("krb5kdc", "kdb5_util", "kadmin.local", "kinit"),
     "apache": (

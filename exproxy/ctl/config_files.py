@@ -1,69 +1,15 @@
-"""``exproxyctl``: check a configuration, print its JSON Schema, show templates; and plugins' commands.
-
-Exit codes: 0 good, 1 the configuration (or a plugin) cannot be used, 2 wrong usage.
-"""
+"""check, schema and template: what concerns configuration files; no process is asked."""
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 
 import click
 
-from exproxy import __version__
-from exproxy.errors import ConfigurationError
-from exproxy.interfaces import ICommandPlugin
-
 DEFAULT_FILE = "/etc/exproxy/exproxy.yaml"
 
 
-class Commands(click.Group):
-    """The commands here, and those of plugins. One that cannot be used says so and stops no other."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """All names, sorted."""
-        from exproxy.plugins import names
-
-        return sorted({*super().list_commands(ctx), *names(ICommandPlugin)})
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name; ours win."""
-        return super().get_command(ctx, cmd_name) or _foreign(cmd_name)
-
-
-def _foreign(name: str) -> click.Command | None:
-    from exproxy.plugins import UnknownPlugin, find
-
-    try:
-        plugin = find(ICommandPlugin, name)
-        command = copy.copy(plugin.command)
-        command.short_help = plugin.summary
-    except UnknownPlugin:
-        return None
-    except Exception as error:
-        # Whatever is wrong with somebody's module, the other commands go on.
-        return _unusable(name, str(error) or type(error).__name__)
-    return command  # type: ignore[no-any-return]  # ICommandPlugin says so
-
-
-def _unusable(name: str, reason: str) -> click.Command:
-    def refuse(**ignored: object) -> None:
-        raise click.ClickException(reason)
-
-    settings = {"ignore_unknown_options": True}
-    anything = click.Argument(["arguments"], nargs=-1, type=click.UNPROCESSED)
-    return click.Command(
-        name, settings, refuse, [anything], short_help="(cannot be used)", help=f"Cannot be used: {reason}"
-    )
-
-
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, "-V", "--version", prog_name="exproxyctl", message="%(prog)s %(version)s")
-def main() -> None:
-    """Look after exproxy, the load balancer for Microsoft Exchange and mail."""
-
-
-@main.command()
+@click.command(short_help="Check a configuration file: all errors at once.")
 @click.argument("file", type=click.Path(path_type=Path), default=DEFAULT_FILE)
 @click.option(
     "--format", "form", type=click.Choice(["text", "json"]), default="text", help="For people or programs."
@@ -87,10 +33,11 @@ def check(file: Path, form: str) -> None:
         click.echo(config.warning_text + summary(config.warnings, file))
 
 
-@main.command()
+@click.command(short_help="Print the JSON Schema of configuration files.")
 def schema() -> None:
     """Print the JSON Schema of configuration files, for editors: all known plugins are in it."""
     from exproxy.config.schema import schema_text
+    from exproxy.errors import ConfigurationError
 
     try:
         click.echo(schema_text(), nl=False)
@@ -98,7 +45,7 @@ def schema() -> None:
         raise click.ClickException(str(error)) from None
 
 
-@main.group()
+@click.group(short_help="Templates that a configuration can begin with.")
 def template() -> None:
     """Show the templates that a configuration can begin with."""
 
