@@ -85,6 +85,9 @@ class Table:
                 self._drop(self.free)
         while len(self) >= self.limit:
             self._drop(self.free or self.held)
+        # A claim may name a key twice.
+        if key in self.free:
+            self.pop(key)
         self.free[key] = entry
         self.servers[entry.server] += 1
 
