@@ -24,8 +24,9 @@ A plugin is made known by one line in ``twisted/plugins/NAME_plugin.py``::
 
     managesieve = Lazy(IProtocolPlugin, "managesieve", "my_package.sieve:plugin")
 
-Optional abilities (ILearner, IMarker, IDefaulting, ILocating, IAsking) are interfaces of their own, asked for with ``providedBy``.
-Whatever you provide, hold it to its interface in a test: ``verifyObject(IConversation, mine)``.
+Optional abilities (ILearner, IMarker, IDefaulting, ILocating, IAsking) are interfaces of their own, asked for
+with ``providedBy``. Whatever you provide, hold it to its interface in a test: ``verifyObject(IConversation,
+mine)``.
 """
 
 from __future__ import annotations
@@ -359,9 +360,9 @@ class IPool(Interface):
     ) -> Choice | Deferred[Choice]:
         """A Choice with a lease taken, or a Deferred of one (``when-full: wait``); raises NoBackend.
 
-        ``avoiding``: server names that this session has just failed on. ``links``: the session's
-        present Links; a choice whose server has one comes back with ``reused`` set and that link's
-        lease is to be used (no new one is counted: its lease is None). ``pinned``: the Link that it must be."""
+        ``avoiding``: server names that this session has just failed on. ``links``: the session's present
+        Links; a choice whose server has one comes back with ``reused`` set and that link's lease is to be
+        used (no new one is counted: its lease is None). ``pinned``: the Link that it must be."""
 
     def forget(key: Key) -> int | Deferred[int]:
         """Delete one persistence entry: 1, or 0 where there was none. A client with open links is not

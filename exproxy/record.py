@@ -29,6 +29,8 @@ class AccessRecord:
         "_bytes_in",
         "_bytes_out",
         "_fields",
+        "_noted_in",
+        "_noted_out",
         "_opening",
         "_picked",
         "_service",
@@ -56,6 +58,9 @@ class AccessRecord:
         self._bytes_in = 0
         self._bytes_out = 0
         self._written = 0
+        # What of the present record's bytes was counted before its end.
+        self._noted_in = 0
+        self._noted_out = 0
         self._fields: dict[str, object] = {}
         # Who has it.
         self._backend: Any = None
@@ -111,9 +116,23 @@ class AccessRecord:
         return self._fields
 
     @property
-    def counted(self) -> tuple[int, int, int]:
-        """What earlier records of this connection have told of: records, bytes in, bytes out."""
-        return self._written, self._bytes_in, self._bytes_out
+    def written(self) -> int:
+        """How many records this connection has had."""
+        return self._written
+
+    def note(self, received: int, sent: int) -> None:
+        """Count what has moved so far, the connection's totals: who looks need not wait for a long one's
+        end."""
+        if self._backend is None:
+            return
+        more_in = received - self._bytes_in - self._noted_in
+        more_out = sent - self._bytes_out - self._noted_out
+        if more_in > 0 or more_out > 0:
+            more_in, more_out = max(0, more_in), max(0, more_out)
+            self._noted_in += more_in
+            self._noted_out += more_out
+            self._service.tally.moved(more_in, more_out)
+            self._backend.tally.moved(more_in, more_out)
 
     def merge(self, fields: Mapping[str, object]) -> None:
         """Fields from the conversation."""
@@ -138,7 +157,9 @@ class AccessRecord:
         record["reason"] = self.reason if final or self.reason else "done"
         self._service.access_log.write(record)
         backend, self._backend = self._backend, None
-        count(record, self._service.tally, backend.tally if backend is not None else None)
+        noted = (self._noted_in, self._noted_out)
+        count(record, self._service.tally, backend.tally if backend is not None else None, noted)
+        self._noted_in = self._noted_out = 0
         self._written += 1
         # Where the conversation has counted (a request) there may be more already: what was sent ahead.
         self._bytes_in += record["bytes_in"]

@@ -72,6 +72,11 @@ class Tally:
         self.handshakes += 1
         self.resumed += resumed
 
+    def moved(self, received: int, sent: int) -> None:
+        """Bytes of a connection that goes on."""
+        self.bytes_in += received
+        self.bytes_out += sent
+
     def failed(self, code: str) -> None:
         """A server did not connect (L4…, L6…), or not answer as it should."""
         if code.startswith("L7"):
@@ -98,9 +103,12 @@ class Tally:
             self.request_errors += said or (status is None and bool(record["bytes_in"]))
 
 
-def count(record: Mapping[str, Any], service: Tally, backend: Tally | None) -> None:
+def count(
+    record: Mapping[str, Any], service: Tally, backend: Tally | None, noted: tuple[int, int] = (0, 0)
+) -> None:
     """An access-log record ends: for its service and, where there is one, for its backend. This is done for
-    every request, so what both need is worked out once. See exproxy.record for the fields."""
+    every request, so what both need is worked out once. See exproxy.record for the fields. ``noted``: bytes
+    of it that were counted before its end."""
     status = record.get("status")
     if status is None:
         answered, took = 0, record.get("connect_ms")
@@ -108,7 +116,7 @@ def count(record: Mapping[str, Any], service: Tally, backend: Tally | None) -> N
         answered, took = status // 100 if 100 <= status < 600 else 0, record["total_ms"]
     # No time at all is in no bucket.
     bucket, took = (-1, 0.0) if took is None else (bisect_left(BOUNDS, took), took)
-    received, sent = record["bytes_in"], record["bytes_out"]
+    received, sent = record["bytes_in"] - noted[0], record["bytes_out"] - noted[1]
     found = _FOUND.get(record.get("persistence"))
     for tally in (service,) if backend is None else (service, backend):
         tally.requests += 1

@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from exproxy.model import Source
+from exproxy.model import Persistence, Source
 from exproxy.record import AccessRecord
 from exproxy.tally import Tally
 
@@ -20,7 +20,8 @@ class AccessRecordTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.lines: list[dict[str, Any]] = []
-        service: Any = SimpleNamespace(name="web", clock=Clock(), access_log=self, tally=Tally())
+        self.tally = Tally()
+        service: Any = SimpleNamespace(name="web", clock=Clock(), access_log=self, tally=self.tally)
         self.record = AccessRecord(service, Source("192.0.2.1", 1024))
 
     def write(self, record: dict[str, Any]) -> None:
@@ -50,6 +51,21 @@ class AccessRecordTests(SynchronousTestCase):
         self.record.merge({"status": 400})
         self.record.write(150, 900, final=True)
         self.assertEqual(self.counts(), [(100, 500), (50, 400)])
+
+    def test_noted(self) -> None:
+        """Bytes of a long connection count while they flow, for service and backend, and once."""
+        backend = SimpleNamespace(server="a", tally=Tally())
+        self.record.note(50, 60)
+        self.assertEqual(self.tally.bytes_in, 0, "it has no server yet")
+        choice: Any = SimpleNamespace(backend=backend, persistence=Persistence.NEW)
+        self.record.connected(choice)
+        for received, sent in ((50, 60), (50, 60), (70, 60)):
+            self.record.note(received, sent)
+        self.assertEqual((backend.tally.bytes_in, backend.tally.bytes_out), (70, 60))
+        self.record.write(100, 200, final=True)
+        for tally in (self.tally, backend.tally):
+            self.assertEqual((tally.bytes_in, tally.bytes_out), (100, 200))
+        self.assertEqual(self.counts(), [(100, 200)])
 
     def test_nothing_after_a_request(self) -> None:
         """A connection that ends after its last request has no line of its own."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import heapq
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -83,7 +84,9 @@ class Sessions:
         known = [one.service.name for one in self._built()]
         if service is not None and service not in known:
             raise Unknown(f"there is no service {service!r}; there are {', '.join(known)}")
-        for each in sorted(self._all(), key=lambda session: session.number):
+        # Each service has its own in the order of their numbers.
+        parts = [list(one.service.sessions) for one in self._built()]
+        for each in heapq.merge(*parts, key=lambda session: session.number):
             if service is not None and each.service.name != service:
                 continue
             if networks is not None and each.record.peer.host not in networks:
@@ -109,7 +112,7 @@ class Sessions:
             tls=tls.version if tls is not None else None,
             bytes_in=received,
             bytes_out=sent,
-            requests=record.counted[0],
+            requests=record.written,
             fields={
                 name: value[:LONGEST] if isinstance(value, str) else value
                 for name in FIELDS

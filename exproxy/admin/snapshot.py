@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from exproxy import __version__, actions
@@ -24,42 +24,28 @@ from exproxy.tally import CLASSES, FOUND, Tally
 
 if TYPE_CHECKING:
     from exproxy.service import ExproxyService
+    from exproxy.virtual import Present
 
-# Bytes that open connections have moved are counted anew after so many seconds.
-FRESH = 1.0
-
-
-class Live:
-    """Bytes that no record has told of yet, since their connections are open: in and out."""
-
-    def __init__(self) -> None:
-        self._bytes: dict[object, list[int]] = {}
-
-    def of(self, key: object) -> tuple[int, int]:
-        """Of a VirtualService or Backend."""
-        found = self._bytes.get(key)
-        return (0, 0) if found is None else (found[0], found[1])
-
-    def add(self, key: object, received: int, sent: int) -> None:
-        """So many more."""
-        found = self._bytes.setdefault(key, [0, 0])
-        found[0] += received
-        found[1] += sent
+# Sessions that are looked at in one step: 20,000 take 20 seconds.
+VISITED = 2000
 
 
-def live(built: Iterable[Built]) -> Live:
-    """Look at every session once."""
-    found = Live()
-    for one in built:
-        for session in one.service.sessions:
-            _, before_in, before_out = session.record.counted
-            received, sent = session.moved
-            received, sent = max(0, received - before_in), max(0, sent - before_out)
-            if received or sent:
-                found.add(one.service, received, sent)
-                if session.backends:
-                    found.add(session.backends[0], received, sent)
-    return found
+class Rounds:
+    """Has the bytes of open connections counted while they flow: so many sessions are looked at in each step,
+    those of the longest ago first."""
+
+    def __init__(self, built: Callable[[], Sequence[Built]]) -> None:
+        self._built = built
+        self._left: list[Present] = []
+
+    def step(self) -> None:
+        """Look at the next VISITED of them; a round that is over begins again with the next step."""
+        if not self._left:
+            self._left = [session for one in self._built() for session in one.service.sessions]
+        visited, self._left = self._left[-VISITED:], self._left[:-VISITED]
+        for session in visited:
+            if session in session.service.sessions:
+                session.record.note(*session.moved)
 
 
 class Snapshot:
@@ -74,8 +60,7 @@ class Snapshot:
         self._layers: dict[str, str] = {}
         self._tables = Tables(service)
         self._warnings = Warnings(service)
-        self._live = Live()
-        self._looked = float("-inf")
+        self._rounds = Rounds(lambda: service.built)
         self.recorder = Recorder(service.reactor, self.readings, day.now)
 
     # -- for the recorder ------------------------------------------------------------
@@ -83,35 +68,26 @@ class Snapshot:
     def readings(self) -> Iterable[tuple[str, Reading, bool]]:
         """Every service's by its name, and its servers' by "service\\nserver", all pools together; those of
         backends are not kept."""
-        counted = self._counted()
+        self._rounds.step()
         for one in self._service.built:
             service = one.service
-            whole = [(service.tally, *counted.of(service))]
-            yield service.name, _reading(len(service.sessions), whole), True
+            yield service.name, _reading(len(service.sessions), [service.tally]), True
             servers: dict[str, list[Backend]] = {}
             for pool, _ in one.pools:
                 for backend in pool.backends:
                     servers.setdefault(backend.server, []).append(backend)
             for server, those in servers.items():
-                parts = [(each.tally, *counted.of(each)) for each in those]
-                yield line(service.name, server), _reading(sum(each.links for each in those), parts), True
+                tallies = [each.tally for each in those]
+                yield line(service.name, server), _reading(sum(each.links for each in those), tallies), True
         for one in self._service.built:
             for pool, _ in one.pools:
                 for backend in pool.backends:
-                    part = [(backend.tally, *counted.of(backend))]
-                    yield backend.name, _reading(backend.links, part), False
-
-    def _counted(self) -> Live:
-        now = self._service.reactor.seconds()
-        if now - self._looked >= FRESH:
-            self._live, self._looked = live(self._service.built), now
-        return self._live
+                    yield backend.name, _reading(backend.links, [backend.tally]), False
 
     # -- the whole -------------------------------------------------------------------
 
     def status(self) -> shown.Status:
         """See IPlane."""
-        self._counted()
         services = tuple(self._of_service(one) for one in self._service.built)
         return shown.Status(
             rfc3339(self._day.now()),
@@ -148,7 +124,6 @@ class Snapshot:
     def _of_service(self, one: Built) -> shown.Service:
         service, config = one.service, one.config
         tally, recent = service.tally, self.recorder.recent(service.name)
-        received, sent = self._live.of(service)
         places = {each.pool: each for each in places_in([one])}
         targets = tuple(
             self._target(places[pool], one.owners[pool], pool, target) for pool, target in one.pools
@@ -169,8 +144,8 @@ class Snapshot:
                 recent.rate,
                 recent.rate_max,
             ),
-            bytes_in=tally.bytes_in + received,
-            bytes_out=tally.bytes_out + sent,
+            bytes_in=tally.bytes_in,
+            bytes_out=tally.bytes_out,
             refused=tally.refused,
             errors=_errors(tally),
             retries=tally.retries,
@@ -202,7 +177,6 @@ class Snapshot:
 
     def _backend(self, place: Place, owner: Reaching, pool: Pool, backend: Backend) -> shown.Backend:
         tally, recent = backend.tally, self.recorder.recent(backend.name)
-        received, sent = self._live.of(backend)
         now = self._service.reactor.seconds()
         past = backend.past
         since = None if past.down_since is None else self._day.text(past.down_since)
@@ -221,8 +195,8 @@ class Snapshot:
             sessions=shown.Links(backend.links, tally.most, tally.total),
             load=backend.load,
             queue=0,
-            bytes_in=tally.bytes_in + received,
-            bytes_out=tally.bytes_out + sent,
+            bytes_in=tally.bytes_in,
+            bytes_out=tally.bytes_out,
             errors=_errors(tally),
             retries=tally.retries,
             redispatches=tally.redispatches,
@@ -306,14 +280,13 @@ def _latency(tally: Tally, recent: Recent = NOTHING) -> shown.Latency:
     return shown.Latency(p50, p95, p99, recent.minute, total)
 
 
-def _reading(present: int, parts: list[tuple[Tally, int, int]]) -> Reading:
-    tallies = [tally for tally, _, _ in parts]
+def _reading(present: int, tallies: Sequence[Tally]) -> Reading:
     return Reading(
         present,
         sum(each.total for each in tallies),
         sum(each.requests for each in tallies),
-        sum(each.bytes_in + received for each, received, _ in parts),
-        sum(each.bytes_out + sent for each, _, sent in parts),
+        sum(each.bytes_in for each in tallies),
+        sum(each.bytes_out for each in tallies),
         tuple(map(sum, zip(*(each.answers for each in tallies), strict=True))),
         tuple(map(sum, zip(*(each.buckets for each in tallies), strict=True))),
     )

@@ -1,4 +1,4 @@
-"""Persistence tables as the status shows them; what is dear to count is counted now and then."""
+"""Persistence tables as the status shows them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,6 @@ from exproxy.admin.status import Group, Source
 if TYPE_CHECKING:
     from exproxy.service import ExproxyService
 
-# Seconds for which a count holds at least; and entries, or sources, that a second of it is taken for.
-AGE = 2.0
-A_SECOND = 5000
 # Client addresses that are shown of each table.
 SOURCES = 10
 
@@ -22,7 +19,6 @@ class Tables:
 
     def __init__(self, service: ExproxyService) -> None:
         self._service = service
-        self._counted: dict[str, tuple[float, dict[str, int]]] = {}
 
     def groups(self) -> tuple[Group, ...]:
         """Every table that a pool of ours has: groups, and services that are in none."""
@@ -45,14 +41,6 @@ class Tables:
             store.size(name),
             store.limit_of(name),
             store.held(name),
-            self._by_server(name),
+            store.by_server(name),
             top,
         )
-
-    def _by_server(self, name: str) -> dict[str, int]:
-        store, now = self._service.builder.store, self._service.reactor.seconds()
-        kept = self._counted.get(name)
-        if kept is None or now >= kept[0]:
-            kept = (now + max(AGE, store.size(name) / A_SECOND), store.by_server(name))
-            self._counted[name] = kept
-        return kept[1]

@@ -77,10 +77,12 @@ class Listed:
 class Table:
     """The entries of one group. Those that a link holds stand apart, where age is no matter."""
 
-    __slots__ = ("free", "held", "limit")
+    __slots__ = ("free", "held", "limit", "servers")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
+        # How many entries each server has: to count them anew takes long.
+        self.servers: Counter[str] = Counter()
         self.free: OrderedDict[Key, Entry] = OrderedDict()
         self.held: OrderedDict[Key, Entry] = OrderedDict()
 
@@ -94,6 +96,7 @@ class Table:
             entry = self.free.get(key)
             if entry is not None and entry.expires <= now:
                 del self.free[key]
+                self.servers[entry.server] -= 1
                 return None
         return entry
 
@@ -101,10 +104,24 @@ class Table:
         """A new entry; the expired and the least recently used make room for it."""
         for _ in range(CLEARED):
             if self.free and next(iter(self.free.values())).expires <= now:
-                self.free.popitem(last=False)
+                self._drop(self.free)
         while len(self) >= self.limit:
-            (self.free or self.held).popitem(last=False)
+            self._drop(self.free or self.held)
+        # A claim may name a key twice.
+        if key in self.free:
+            self.pop(key)
         self.free[key] = entry
+        self.servers[entry.server] += 1
+
+    def _drop(self, among: OrderedDict[Key, Entry]) -> None:
+        _, entry = among.popitem(last=False)
+        self.servers[entry.server] -= 1
+
+    def rebind(self, entry: Entry, server: str, version: int) -> None:
+        """It is another server's."""
+        self.servers[entry.server] -= 1
+        self.servers[server] += 1
+        entry.server, entry.version = server, version
 
     def refresh(self, key: Key, entry: Entry, ttl: float, now: float) -> None:
         """It was used."""
@@ -130,7 +147,10 @@ class Table:
 
     def pop(self, key: Key) -> Entry | None:
         """Take it out."""
-        return self.held.pop(key, None) or self.free.pop(key, None)
+        entry = self.held.pop(key, None) or self.free.pop(key, None)
+        if entry is not None:
+            self.servers[entry.server] -= 1
+        return entry
 
 
 @implementer(IBoundedStore)
@@ -169,13 +189,9 @@ class MemoryStore:
         return table.limit if table is not None else LIMIT
 
     def by_server(self, group: str) -> dict[str, int]:
-        """How many entries each server has, expired ones included; as long as there are entries."""
+        """How many entries each server has, expired ones that nobody met included."""
         table = self._tables.get(group)
-        if table is None:
-            return {}
-        counts: Counter[str] = Counter(entry.server for entry in table.held.values())
-        counts.update(entry.server for entry in table.free.values())
-        return dict(counts)
+        return {} if table is None else {server: count for server, count in table.servers.items() if count}
 
     def entries(self, group: str, server: str | None = None) -> Iterator[tuple[Key, Listed]]:
         """The entries of a group, or of one server in it, those used last first; change nothing meanwhile."""
@@ -242,7 +258,7 @@ class MemoryStore:
                 continue
             if entry.server != server:
                 moved.append(key)
-            entry.server, entry.version = server, version
+            table.rebind(entry, server, version)
             table.refresh(key, entry, ttl, now)
         for key in moved:
             self._tell(group, key, server)

@@ -14,6 +14,7 @@ from zope.interface.verify import verifyObject
 
 from exproxy.actions import Drain, Fail, Pass
 from exproxy.admin import events as ring
+from exproxy.admin import snapshot
 from exproxy.admin.explanation import Question
 from exproxy.admin.listing import MOST
 from exproxy.admin.plane import IPlane, Refused, Unknown
@@ -133,6 +134,18 @@ class StatusTests(PlaneCase):
         server.end()
         self.world.reactor.advance(2)
         self.assertEqual((self.service("plain").bytes_in, self.backend("plain/a").bytes_in), (1000, 1000))
+
+    def test_many_under_way(self) -> None:
+        """So many connections are looked at in one step; all have had their turn after a round."""
+        self.patch(snapshot, "VISITED", 2)
+        for number in range(5):
+            self.world.client("plain", f"192.0.2.{number}").wire.dataReceived(b"x" * 10)
+            self.world.answer()
+        counts = []
+        for _ in range(3):
+            self.world.reactor.advance(2)
+            counts.append(self.service("plain").bytes_in)
+        self.assertEqual(counts, [20, 40, 50])
 
     def test_errors(self) -> None:
         """A server that refuses is counted, with the try that went elsewhere; so is a client that talks

@@ -6,8 +6,8 @@ import json
 import subprocess
 import urllib.request
 
-from tests.loopback.twistd import PATIENCE, ROOT
 from tests.loopback.test_ctl import CTL, TwistdCase
+from tests.loopback.twistd import PATIENCE, ROOT
 
 
 class ExampleTests(TwistdCase):

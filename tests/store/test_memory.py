@@ -263,7 +263,8 @@ class MemoryStoreTests(SynchronousTestCase):
         )
     )
     def test_bounded_whatever_happens(self, steps: list[tuple[str, int, str]]) -> None:
-        """After any sequence the table is within its limit, and holds that are all let go leave none."""
+        """After any sequence the table is within its limit, its counts are right, and holds that are all let
+        go leave none."""
         clock = Clock()
         store = MemoryStore(clock)
         store.limit("g", 4)
@@ -284,6 +285,8 @@ class MemoryStoreTests(SynchronousTestCase):
             elif what == "wait":
                 clock.advance(number)
             self.assertLessEqual(store.size("g"), 4)
+            self.assertEqual(sum(store.by_server("g").values()), store.size("g"))
+            self.assertGreaterEqual(min(store.by_server("g").values(), default=0), 0)
         for end in ends:
             end()
         self.assertEqual(store.held("g"), 0)
