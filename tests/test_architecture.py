@@ -71,6 +71,8 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "event_log",
         "secret",
         "descriptors",
+        "inherited",
+        "notify",
         "plugins",
     ),
     4: ("config", "build", "service", "tap", "ctl", "lab", "demo"),
