@@ -102,6 +102,8 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "workers.channel",
         "workers.worker_log",
         "descriptors",
+        "inherited",
+        "notify",
         "plugins",
     ),
     4: ("config", "build", "service", "traffic", "workers", "tap", "ctl", "lab", "demo", "admin"),
