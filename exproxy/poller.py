@@ -24,7 +24,7 @@ from exproxy.relay.sweep import Sweep
 from exproxy.tls.handshakes import Handshakes
 
 # Sockets served in one turn of the reactor, and the bytes after which the rest of them wait for the next
-# one: other things of the reactor (TLS, timers) wait no longer than that takes.
+# one: other things of the reactor (timers, say) wait no longer than that takes.
 EVENTS = 256
 TURN = 16 * 1024 * 1024
 
