@@ -162,8 +162,7 @@ class VirtualService:
         self._refusals = Refusals(name, self.clock, self.log)
         self.when_empty: list[Callable[[], None]] = []
         self.introducing = 0  # Connections that have not said yet for whom they come (exproxy.proxied).
-        # Listening sockets that accept nobody until somebody has left.
-        self._waiting: set[Accepting] = set()
+        self._waiting: set[Accepting] = set()  # Listening sockets that accept nobody until somebody leaves.
         shared.services[name] = self
 
     # -- IService --------------------------------------------------------------------
