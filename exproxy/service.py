@@ -23,6 +23,7 @@ from exproxy.config import Config, Listen
 from exproxy.descriptors import raise_limit, shortage
 from exproxy.errors import ConfigurationError
 from exproxy.event_log import EventLog
+from exproxy.inherited import Inherited
 from exproxy.model import TLSOptions
 from exproxy.monitor import Monitor
 from exproxy.names import Names
@@ -76,8 +77,9 @@ class ExproxyService(Service):
 
     # -- begin -----------------------------------------------------------------------
 
-    def bind(self) -> None:
+    def bind(self, inherited: Inherited | None = None) -> None:
         """Take every listening address; the system queues connections until there is somebody to answer.
+        ``inherited``: what is open already, and left there where it is no address of ours.
 
         Raises CannotListen; nothing stays bound then.
         """
@@ -86,7 +88,8 @@ class ExproxyService(Service):
         try:
             for built in self.built:
                 for listen in built.config.listens:
-                    sock = listening.bind(listen.host, listen.port)
+                    given = inherited.take(listen.host, listen.port) if inherited is not None else None
+                    sock = given or listening.bind(listen.host, listen.port)
                     self._sockets.append((built, listen, sock))
                     listening.listen(sock)
             self.access_log.open()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -67,11 +68,19 @@ def _whole(config: Config, reactor: Any, demo: bool) -> IService:
     """What serves, bound, and its administration."""
     from exproxy.admin.local import LocalPlane
     from exproxy.admin.service import AdminService
-    from exproxy.admin.whole import Administered
+    from exproxy.admin.whole import Administered, summed
+    from exproxy.inherited import Inherited
+    from exproxy.notify import Notify
     from exproxy.service import ExproxyService
 
+    inherited, notify = Inherited.taken_from(os.environ), Notify.taken_from(os.environ, reactor)
     service = ExproxyService(config, reactor)
-    service.bind()
+    service.bind(inherited)
+    for address in inherited.close():
+        print(
+            f"exproxy: {address} was opened for exproxy and is no `listen:` of the configuration; closed",
+            file=sys.stderr,
+        )
     plane = LocalPlane(service)
     admin = AdminService(config, reactor, plane, ready=lambda: bool(service.ready.called))
     admin.bind()
@@ -80,5 +89,6 @@ def _whole(config: Config, reactor: Any, demo: bool) -> IService:
         from exproxy.demo import DemoService
 
         serving = DemoService(service, reactor)
-    whole: IService = Administered(serving, plane, admin)
+    whole: IService = Administered(serving, plane, admin, notify)
+    service.ready.addCallback(lambda _: notify.ready(summed(config)))
     return whole

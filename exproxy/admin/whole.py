@@ -10,6 +10,8 @@ from twisted.internet.defer import Deferred, maybeDeferred
 
 from exproxy.admin.local import LocalPlane
 from exproxy.admin.service import AdminService
+from exproxy.config import Config
+from exproxy.notify import Notify
 
 
 class Administered(MultiService):
@@ -19,8 +21,12 @@ class Administered(MultiService):
     waited for the administration still answers; it goes last.
     """
 
-    def __init__(self, serving: Any, plane: LocalPlane, admin: AdminService) -> None:
+    def __init__(
+        self, serving: Any, plane: LocalPlane, admin: AdminService, notify: Notify | None = None
+    ) -> None:
+        """``notify``: the service manager, who is told of the end; of the begin whoever knows of it tells."""
         super().__init__()
+        self._notify = notify
         self._serving = serving
         self._plane = plane
         self._admin = admin
@@ -35,6 +41,8 @@ class Administered(MultiService):
     def stopService(self) -> Deferred[Any]:
         """See IService."""
         self.running = 0
+        if self._notify is not None:
+            self._notify.stopping("waits for connections to end")
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
@@ -43,3 +51,11 @@ class Administered(MultiService):
         finally:
             self._plane.stop()
             await self._admin.stopService()
+            if self._notify is not None:
+                self._notify.close()
+
+
+def summed(config: Config) -> str:
+    """A configuration in a few words, for `systemctl status`."""
+    addresses = sum(len(service.listens) for service in config.services.values())
+    return f"serving: {len(config.services)} services on {addresses} addresses, {len(config.servers)} servers"
