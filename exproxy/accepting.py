@@ -55,6 +55,19 @@ class Doorkeeper(Protocol):
         """Call ``port.resume()`` when somebody has left."""
 
 
+class _Listening(socket.socket):
+    """Knows of what kind it is without asking each time."""
+
+    __slots__ = ()
+    family = socket.AF_INET
+    type = socket.SOCK_STREAM
+
+
+class _Listening6(_Listening):
+    __slots__ = ()
+    family = socket.AF_INET6
+
+
 @implementer(IListeningPort)
 class Accepting:
     """See the module. ``factory`` makes the protocols, and gets the address of each client as a Source."""
@@ -69,16 +82,21 @@ class Accepting:
         keeper: Doorkeeper,
         tcp: TcpOptions = TcpOptions(),
     ) -> None:
-        """``sock`` listens already and does not block; it is closed by stopListening(). Its options are
-        those of all connections that it accepts."""
+        """``sock`` listens already; it is taken over, and closed by stopListening(). Its options are those of
+        all connections that it accepts."""
         self._poller = poller
-        self._socket: socket.socket | None = sock
+        kind = _Listening6 if sock.family == socket.AF_INET6 else _Listening
+        self._socket: socket.socket | None = kind(kind.family, kind.type, sock.proto, sock.detach())
         self._factory = factory
+        # A factory of sessions may do without protocols.
+        self._pass_on: Any = getattr(factory, "pass_on", None)
         self._keeper = keeper
         self._paused = False
         # A shortage is said once, until it is over.
         self._short = False
         self._retry: IDelayedCall | None = None
+        sock = self._socket
+        sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         set_options(sock, tcp)
         host, port = sock.getsockname()[:2]
@@ -142,11 +160,17 @@ class Accepting:
         try:
             connection.setblocking(False)
             peer = Source(bare(address[0]), address[1])
+            here = self._here
+            if here is None:
+                host, port = connection.getsockname()[:2]
+                here = Destination(bare(host), port)
+            if self._pass_on is not None and self._pass_on(self._poller, connection, peer, here):
+                return
             protocol = self._factory.buildProtocol(peer)
             if protocol is None:
                 connection.close()
                 return
-            made = Stream(self._poller, connection, peer, self._here, tuned=True)
+            made = Stream(self._poller, connection, peer, here, tuned=True)
             made.begin(protocol)
         except Exception:
             self.log.failure("{port} cannot take a connection", port=self)

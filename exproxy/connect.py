@@ -21,7 +21,9 @@ from exproxy.errors import ConnectFailed as ConnectFailed
 from exproxy.interfaces import IWire, IWireUser
 from exproxy.model import TLS, ClientAddress, Destination, Source
 from exproxy.proxy_protocol import build, own
+from exproxy.securing import Securing
 from exproxy.settings import TcpOptions
+from exproxy.socket_options import numbers_of
 from exproxy.transparent import transparently
 from exproxy.wire import Wire, reason_text
 
@@ -91,9 +93,14 @@ def begin(
     one where ``transparent``. ``introduce(wire)``: the bytes to be sent first of all, before TLS.
     ``poller``: who connects; None is Twisted's reactor.
     """
-    if poller is not None and tls is None and poller.ready():
+    if poller is not None and poller.ready():
+        options = numbers_of(tcp) if tcp is not None else ()
+        if tls is not None:
+            securing = Securing(poller, caller, tls, handshake)
+            securing.start((host, port), timeout, introduce, options, bind, transparent)
+            return securing
         dial = Dial(poller, caller, (host, port), timeout, introduce)
-        dial.start(tcp, bind, transparent)
+        dial.start(options, bind, transparent)
         return dial
     attempt = _Attempt(reactor, caller, tls, handshake, tcp, introduce)
     attempt.start(host, port, timeout, bind, transparent)
@@ -215,7 +222,7 @@ class _Attempt(ClientFactory):
         self._stop_timer()
         if not self._over:
             self._over = True
-            self._caller.connected(self._wire)  # type: ignore[arg-type]  # set in _made
+            self._caller.connected(self._wire)
 
     def lost(self, wire: IWire, reason: str) -> None:
         self._fail("L6RSP", "TLS handshake", reason)

@@ -12,8 +12,7 @@ from exproxy import transparent
 from exproxy.errors import ConnectFailed
 from exproxy.model import Source
 from exproxy.readiness import BROKEN, OUT
-from exproxy.settings import TcpOptions
-from exproxy.socket_options import set_options
+from exproxy.socket_options import Numbers, set_numbers
 from exproxy.stream import Stream
 from exproxy.wire import Wire
 
@@ -30,8 +29,8 @@ SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ENOS
 class Caller(Protocol):
     """Who waits for a connection. One of the two is called, once, and never before the connect returns."""
 
-    def connected(self, wire: Wire) -> None:
-        """It is there."""
+    def connected(self, wire: Any) -> None:
+        """It is there: a Wire, or the socket for who asked for nothing more."""
 
     def unconnected(self, error: Exception) -> None:
         """It is not: ConnectFailed, or a mistake of ours."""
@@ -40,7 +39,7 @@ class Caller(Protocol):
 class Dial:
     """One connect under way."""
 
-    __slots__ = ("_caller", "_failure", "_introduce", "_poller", "_socket", "_timeout", "_where")
+    __slots__ = ("_bare", "_caller", "_failure", "_introduce", "_poller", "_socket", "_timeout", "_where")
 
     def __init__(
         self,
@@ -49,8 +48,11 @@ class Dial:
         where: tuple[str, int],
         timeout: float,
         introduce: Introduce | None,
+        bare: bool = False,
     ) -> None:
-        """``where``: address and port; ``timeout``: seconds; ``introduce(wire)``: what is sent first."""
+        """``where``: address and port; ``timeout``: seconds; ``introduce(wire)``: what is sent first.
+        ``bare``: the caller is given the socket itself, which is in epoll, to be watched next."""
+        self._bare = bare
         self._poller = poller
         self._caller: Caller | None = caller
         self._where = where
@@ -62,7 +64,7 @@ class Dial:
     def __repr__(self) -> str:
         return f"<Dial {self._where[0]}:{self._where[1]}>"
 
-    def start(self, tcp: TcpOptions | None, bind: tuple[str, int] | None, foreign: bool) -> None:
+    def start(self, options: Numbers, bind: tuple[str, int] | None, foreign: bool) -> None:
         """Begin. ``bind``: the address to come from, which may be a ``foreign`` one."""
         six = ":" in self._where[0]
         if bind is not None and (":" in bind[0]) != six:
@@ -73,8 +75,7 @@ class Dial:
         try:
             sock = self._socket = socket.socket(socket.AF_INET6 if six else socket.AF_INET, _KIND)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if tcp is not None:
-                set_options(sock, tcp)
+            set_numbers(sock, options)
             if bind is not None:
                 phase = "bind"
                 if foreign:
@@ -116,14 +117,25 @@ class Dial:
             return
         poller.alarms.unset(self, self._timeout)
         self._socket = None
+        number = sock.fileno()
+        caller, self._caller = self._caller, None
+        if caller is None:
+            return
+        if self._bare:
+            caller.connected(sock)
+        else:
+            caller.connected(self._wired(sock))
+        if events != OUT:
+            # It has said something already, and epoll reports that once.
+            poller.serve(number, events)
+
+    def _wired(self, sock: socket.socket) -> Wire:
         wire = Wire(_met)
-        made = Stream(poller, sock, Source(*self._where), None, tuned=True)
+        made = Stream(self._poller, sock, Source(*self._where), None, tuned=True)
         made.begin(wire, known=True)
         if self._introduce is not None:
             wire.write(self._introduce(wire))
-        caller, self._caller = self._caller, None
-        if caller is not None:
-            caller.connected(wire)
+        return wire
 
     def fail(self) -> None:
         """See Served."""

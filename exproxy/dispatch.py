@@ -3,8 +3,9 @@
 # mypy: allow-untyped-calls
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
@@ -18,55 +19,77 @@ from exproxy.waiting import Full
 from exproxy.wire import Wire
 
 if TYPE_CHECKING:
+    from exproxy.pool import Pool
     from exproxy.virtual import VirtualService
 
 
-class Dispatch:
-    """From facts to a link, or to a reason why there is none.
+class Attempts:
+    """From facts to a connection, or to a reason why there is none.
 
-    ``linked(wire, choice)``: a new connection; ``reused(choice)``: the session has it already;
-    ``unavailable(reason, full)``, see events.Unavailable. Exactly one is called, once, unless cancel()
-    comes first.
+    Exactly one of ``linked(connection, choice)``, ``reused(choice)`` and ``unavailable(reason, full)`` is
+    called, once, unless cancel() comes first; kinds of it say what they do.
     """
 
-    def __init__(
-        self,
-        service: VirtualService,
-        target: str | None,
-        client: IWire,
-        facts: Facts,
-        linked: Callable[[Wire, Choice], None],
-        reused: Callable[[Choice], None],
-        unavailable: Callable[[str, bool], None],
-    ) -> None:
+    __slots__ = (
+        "_cancelled",
+        "_choice",
+        "_links",
+        "_pinned",
+        "_service",
+        "_waiting",
+        "avoiding",
+        "facts",
+        "pardoned",
+        "pool",
+        "tries",
+    )
+
+    def __init__(self, service: VirtualService, pool: Pool, facts: Facts) -> None:
         self._service = service
-        self.pool = service.pool(target, client.local.listening)
-        self._client = client
-        self.target = target
+        self.pool = pool
         self.facts = facts
         self.avoiding: set[str] = set()
         self.tries = 0
         # Tries that do not count: nobody had failed.
         self.pardoned = 0
-        self._linked = linked
-        self._reused = reused
-        self._unavailable = unavailable
+        self._links: tuple[Link, ...] = ()
+        self._pinned: Link | None = None
         self._choice: Choice | None = None
         self._waiting: Deferred[Choice] | Connecting | None = None
         self._cancelled = False
+
+    @abstractmethod
+    def connect(self, choice: Choice) -> Connecting:
+        """Begin to connect to the server of that choice, for us as its Caller."""
+
+    @abstractmethod
+    def linked(self, connection: Any, choice: Choice) -> None:
+        """There is a new connection."""
+
+    @abstractmethod
+    def reused(self, choice: Choice) -> None:
+        """The session has it already."""
+
+    @abstractmethod
+    def unavailable(self, reason: str, full: bool) -> None:
+        """See events.Unavailable."""
+
+    def unwanted(self, connection: Any) -> None:
+        """A connection that nobody takes."""
+        connection.abort()
 
     def attempt(self, links: tuple[Link, ...] = (), pinned: Link | None = None) -> None:
         """Choose and connect. Call it again to choose among the others (redispatch)."""
         self._links = links
         self._pinned = pinned
         if self.tries - self.pardoned > self._service.retries:
-            self._unavailable(f"gave up after {self.tries} servers", False)
+            self.unavailable(f"gave up after {self.tries} servers", False)
             return
         self.tries += 1
         try:
             choice = self.pool.pick(self.facts, self.avoiding, links, pinned)
         except NoBackend as error:
-            self._unavailable(error.reason, isinstance(error, Full))
+            self.unavailable(error.reason, isinstance(error, Full))
             return
         if isinstance(choice, Deferred):
             self._waiting = choice
@@ -96,10 +119,10 @@ class Dispatch:
             if choice.lease is not None:
                 choice.lease.release()
         elif choice.reused is not None:
-            self._reused(choice)
+            self.reused(choice)
         else:
             self._choice = choice
-            self._waiting = self._service.connect(self.pool, choice.backend, self._client, self)
+            self._waiting = self.connect(choice)
 
     def _none(self, failure: Failure) -> None:
         self._waiting = None
@@ -107,7 +130,7 @@ class Dispatch:
             return
         error = failure.value
         reason = error.reason if isinstance(error, NoBackend) else str(error)
-        self._unavailable(reason, isinstance(error, Full))
+        self.unavailable(reason, isinstance(error, Full))
 
     def _mistaken(self, failure: Failure) -> None:
         # Lost in a Deferred it would leave the client waiting for ever.
@@ -116,21 +139,22 @@ class Dispatch:
         if choice is not None and choice.lease is not None:
             choice.lease.release()
         if not self._cancelled:
-            self._unavailable("internal error", False)
+            self.unavailable("internal error", False)
 
     # -- Caller ----------------------------------------------------------------------
 
-    def connected(self, wire: Wire) -> None:
+    def connected(self, connection: Any) -> None:
         """See Caller."""
         self._waiting = None
         choice, self._choice = self._choice, None
         if self._cancelled or choice is None:
-            wire.abort()
+            self.unwanted(connection)
             return
         try:
-            self._linked(wire, choice)
+            self.linked(connection, choice)
         except Exception:
             self._choice = choice
+            self.unwanted(connection)
             self._mistaken(Failure())
 
     def unconnected(self, error: Exception) -> None:
@@ -158,3 +182,42 @@ class Dispatch:
             self._service.failed(self.pool, backend, error.code, error.reason)
         self.avoiding.add(backend.server)
         self.attempt(self._links, self._pinned)
+
+
+class Dispatch(Attempts):
+    """The attempts for a session, which hears of them by its callables. ``target``: whose pool it is."""
+
+    __slots__ = ("_client", "_linked", "_reused", "_unavailable", "target")
+
+    def __init__(
+        self,
+        service: VirtualService,
+        target: str | None,
+        client: IWire,
+        facts: Facts,
+        linked: Callable[[Wire, Choice], None],
+        reused: Callable[[Choice], None],
+        unavailable: Callable[[str, bool], None],
+    ) -> None:
+        super().__init__(service, service.pool(target, client.local.listening), facts)
+        self._client = client
+        self.target = target
+        self._linked = linked
+        self._reused = reused
+        self._unavailable = unavailable
+
+    def connect(self, choice: Choice) -> Connecting:
+        """See Attempts."""
+        return self._service.connect(self.pool, choice.backend, self._client, self)
+
+    def linked(self, connection: Any, choice: Choice) -> None:
+        """See Attempts."""
+        self._linked(connection, choice)
+
+    def reused(self, choice: Choice) -> None:
+        """See Attempts."""
+        self._reused(choice)
+
+    def unavailable(self, reason: str, full: bool) -> None:
+        """See Attempts."""
+        self._unavailable(reason, full)

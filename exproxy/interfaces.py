@@ -154,11 +154,18 @@ class IConversation(Interface):
         """
 
 
+class IPassing(IConversation):
+    """A conversation that needs no bytes: it says ``Pick(facts)`` at Began with the facts as they are,
+    ``Relay()`` at Connected, ``Hangup()`` at Unavailable, and nothing else ever. Where both sides are plain
+    TCP exproxy does so without it."""
+
+
 class IProtocolFactory(Interface):
     """A ``twisted.internet.interfaces.IProtocolFactory`` whose protocols are sessions."""
 
     def buildProtocol(addr: Any) -> Any:
-        """Twisted calls this for every accepted connection; None refuses it."""
+        """Called for every accepted connection; None refuses it. ``addr`` has ``host`` (text) and ``port``:
+        exproxy.model.Source, or an address of Twisted's."""
 
     def doStart() -> None:
         """Twisted calls this when a port begins to listen."""

@@ -24,7 +24,7 @@ from exproxy.relay.sweep import Sweep
 from exproxy.tls.handshakes import Handshakes
 
 # Sockets served in one turn of the reactor, and the bytes after which the rest of them wait for the next
-# one: other things of the reactor (TLS, timers) wait no longer than that takes.
+# one: other things of the reactor (timers, say) wait no longer than that takes.
 EVENTS = 256
 TURN = 16 * 1024 * 1024
 
@@ -109,6 +109,12 @@ class Poller:
         """Do not serve it any more (closing it takes it out of epoll); idempotent."""
         if self._served.pop(number, None) is not None and not self._served:
             self.reactor.removeReader(self)
+
+    def serve(self, number: int, events: int) -> None:
+        """Serve whoever has that descriptor now with events that were reported to the one before."""
+        served = self._served.get(number)
+        if served is not None:
+            served.serve(self, events)
 
     def again(self, number: int) -> None:
         """There is more, and others come first: the system reports it anew, behind those that wait."""

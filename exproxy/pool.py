@@ -144,6 +144,8 @@ class Pool:
             if backend is None or pinned not in links or not backend.meets(pinned.port):
                 raise NoBackend(f"the client is pinned to {pinned.server}, which is not here")
             return Choice(backend, None, Persistence.HIT, pinned)
+        if not links and self.when_full.policy != "wait" and self._stranger(facts):
+            return self._first(facts, avoiding)
         picking = Picking(self, facts, avoiding, links)
         if self.when_full.policy != "wait":
             return run(picking.steps())
@@ -178,7 +180,7 @@ class Pool:
     def usable(self, avoiding: Collection[str] = (), linked: Collection[str] = ()) -> list[Backend]:
         """Who may be chosen for a new client, who has links to ``linked`` already. Raises NoBackend or
         its kind Full."""
-        tried = [b for b in self.backends if b.server not in avoiding]
+        tried = [b for b in self.backends if b.server not in avoiding] if avoiding else self.backends
         well = [b for b in tried if b.usable_for_new()]
         free = [b for b in well if not b.full() or b.server in linked]
         if not free:
@@ -186,7 +188,19 @@ class Pool:
         # Backups only where no other is left.
         return [b for b in free if not b.backup] or free
 
-    def _none(self, tried: list[Backend], well: list[Backend]) -> NoBackend:
+    def _stranger(self, facts: Facts) -> bool:
+        """Whether nothing is known of a client and nothing will be kept, so that nothing need be asked."""
+        if self.served(facts) is not None:
+            return False
+        return not self.candidates_of(facts) and not self.keys_of(facts)
+
+    def _first(self, facts: Facts, avoiding: Collection[str]) -> Choice:
+        """What Picking would come to for a stranger."""
+        backend = self.schedule(facts, avoiding)
+        how = Persistence.NEW if self.marks else Persistence.NONE
+        return Choice(backend, Lease(backend, self.released), how)
+
+    def _none(self, tried: Sequence[Backend], well: list[Backend]) -> NoBackend:
         if well:
             return Full(f"every server of {self.name} has reached its limit")
         if self.backends and not tried:
@@ -202,7 +216,10 @@ class Pool:
             self.group.split(self, none=not everywhere)
             usable = everywhere or usable
         candidates, parts = self.candidates(usable)
-        best = next(iter(self.scheduling.order(self.shown(candidates, parts), facts)))
+        if len(candidates) > 1:
+            best = next(iter(self.scheduling.order(self.shown(candidates, parts), facts)))
+        else:
+            best = candidates[0]
         self.scheduling.taken(best)
         if parts:
             self._ration.taken(candidates, parts, best.server)

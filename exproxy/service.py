@@ -153,8 +153,7 @@ class ExproxyService(Service):
 
     def _port(self, built: Built, listen: Listen, sock: socket.socket) -> IListeningPort:
         poller, entrance = self._poller, built.entrance(listen)
-        # Whoever speaks TLS has a transport of Twisted's.
-        if poller is not None and listen.tls in ("none", "passthrough") and poller.ready():
+        if poller is not None and poller.ready():
             port = Accepting(poller, sock, entrance, built.service, built.service.tcp)
             port.startListening()
             return port

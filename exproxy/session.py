@@ -18,15 +18,19 @@ from exproxy import actions, events
 from exproxy.deadlines import Deadlines
 from exproxy.end import End
 from exproxy.farewell import Farewell
-from exproxy.interfaces import IConversation, IProtocolFactory, IService, IWire, IWireUser
+from exproxy.interfaces import IConversation, IPassing, IProtocolFactory, IService, IWire, IWireUser
 from exproxy.links import LINGER, Links
-from exproxy.model import BACKEND, CLIENT, TLS, Facts, Side
+from exproxy.model import BACKEND, CLIENT, TLS, Destination, Facts, Side, Source
+from exproxy.passage import Passage
 from exproxy.performing import PERFORM, handshake_of, start_tls
 from exproxy.record import AccessRecord
 from exproxy.relay import BoundedRelay, Relay
 from exproxy.wire import Wire
 
 if TYPE_CHECKING:
+    from socket import socket
+
+    from exproxy.poller import Poller
     from exproxy.virtual import VirtualService
 
 # A refused client may still be sending; reading on for so many seconds lets it see the refusal
@@ -51,6 +55,21 @@ class SessionFactory(Factory):
         self._service: Any = service
         self._conversation = conversation
         self._busy = busy
+        self._passing = (
+            busy is None and isinstance(conversation, type) and IPassing.implementedBy(conversation)
+        )
+
+    def pass_on(self, poller: Poller, sock: socket, peer: Source, here: Destination) -> bool:
+        """Take a client without making a protocol, where its bytes are nobody's concern; False where it needs
+        a session. ``sock`` is its socket, ``here`` the address that it came to."""
+        pool = self._service.passes(here.port) if self._passing else None
+        if pool is None:
+            return False
+        if self._service.objection(peer) is not None:
+            sock.close()
+        else:
+            Passage(self._service, poller, pool, sock, peer, here).begin()
+        return True
 
     def buildProtocol(self, addr: Any) -> Wire | None:
         """A wire with a session; one that says why not, or None, where the service will not have that
@@ -63,7 +82,7 @@ class SessionFactory(Factory):
 
     def _refuse(self, wire: Wire) -> None:
         if self._busy is None or self._service.port_tls(wire.local.listening) not in ("none", "starttls"):
-            wire.abort()
+            wire.close()
             return
         wire.write(self._busy(self._service))
         Farewell(self._service.clock, wire, LINGERING_READ)

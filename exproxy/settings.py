@@ -107,7 +107,8 @@ class Limits:
     """
 
     connections: int = field(
-        default=20000, metadata=_help("Client connections of this service; more are refused.")
+        default=20000,
+        metadata=_help("Client connections of this service; more wait in the system's queue until one ends."),
     )
     per_source: int = field(
         default=1000, metadata=_help("Client connections of this service from one source address.")

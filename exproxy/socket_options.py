@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import socket
 import struct
-from contextlib import suppress
 from functools import lru_cache
+from typing import TypeAlias
 
 from exproxy.settings import TcpOptions
 
@@ -16,18 +16,31 @@ LONGEST_TIMEOUT = 2**31 - 1
 RESET = struct.pack("ii", 1, 0)
 
 
+# (level, option, value) of each.
+Numbers: TypeAlias = tuple[tuple[int, int, int], ...]
+
+
 def set_options(sock: socket.socket, options: TcpOptions) -> None:
     """Set the options of a service; where a system lacks one it goes without.
 
     On Linux a connection that is accepted has those of the listening socket.
     """
-    for level, number, value in _numbers(options):
-        with suppress(OSError):
-            sock.setsockopt(level, number, value)
+    set_numbers(sock, numbers_of(options))
+
+
+def set_numbers(sock: socket.socket, numbers: Numbers) -> None:
+    """The same, of what numbers_of() gave."""
+    set_option = sock.setsockopt
+    for level, number, value in numbers:
+        try:
+            set_option(level, number, value)
+        except OSError:
+            continue
 
 
 @lru_cache(maxsize=64)
-def _numbers(options: TcpOptions) -> tuple[tuple[int, int, int], ...]:
+def numbers_of(options: TcpOptions) -> Numbers:
+    """The options in the system's words; those that it lacks are left out."""
     wanted: list[tuple[int, int, int]] = []
 
     def want(name: str, value: int, most: int) -> None:

@@ -46,9 +46,9 @@ class IWire(Interface):
         whether there is progress, so any number that stands still will do."""
 
     def detach() -> Any:
-        """``Detached(socket, unread, unsent)``, the transport forgetting its socket; None where this
-        wire has none to give (TLS, an end that has begun). Afterwards the wire tells nothing, not even
-        its end, and takes every call without doing anything: the socket is the caller's."""
+        """exproxy.detaching.Detached, the transport forgetting its socket; None where this wire has none to
+        give (TLS, an end that has begun, a transport of Twisted's). Afterwards the wire tells nothing, not
+        even its end, and takes every call without doing anything: the socket is the caller's."""
 
 
 class IWireUser(Interface):

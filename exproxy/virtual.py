@@ -18,23 +18,23 @@ from exproxy.connect import Connecting, Promise, begin, shown, tell
 from exproxy.dialling import Caller
 from exproxy.interfaces import IBackend, IMarker, IPersistence, IService, IWire
 from exproxy.locating import Locations
-from exproxy.model import Listening, TLSOptions
+from exproxy.model import Listening, Source, TLSOptions
 from exproxy.poller import Poller
 from exproxy.pool import Pool
 from exproxy.rate import Rate
+from exproxy.refusals import Refusals
 from exproxy.relay import Sweep
 from exproxy.routes import Answer, Route
 from exproxy.settings import Limits, Networks, TcpOptions, Timeouts
+from exproxy.socket_options import numbers_of
 from exproxy.tls.client import ClientTLS, client_context
 from exproxy.tls.server import ServerTLS
 from exproxy.wire import Wire, plain
 
 if TYPE_CHECKING:
     from exproxy.accepting import Accepting
+    from exproxy.passage import Passage
     from exproxy.session import Session
-
-# At most so many lines a minute and reason about clients that were not let in.
-REFUSAL_LINES = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,16 @@ class Port:
     routes: Mapping[str, Reach] = field(default_factory=dict)
     locations: Locations | None = None
     backend_starttls: TLSOptions | None = None
+
+    @property
+    def plain(self) -> bool:
+        """Whether both sides are TCP and nothing else, and the servers' ports are known."""
+        return (
+            self.backend_tls is None
+            and self.backend_starttls is None
+            and self.locations is None
+            and self.tls in ("none", "passthrough")
+        )
 
     def reach(self, pool: Pool) -> Reach | None:
         """How a route's pool is reached; None for the service's own."""
@@ -128,9 +138,8 @@ class VirtualService:
     ) -> None:
         self.name, self.protocol = name, protocol
         self.siblings: Mapping[str, IService] = MappingProxyType(shared.services)
-        self.options, self.retries = options, retries
-        self.timeouts, self.limits = timeouts, limits
-        self.trusted_proxies, self.host_name = trusted_proxies, host_name
+        self.options, self.retries, self.host_name = options, retries, host_name
+        self.timeouts, self.limits, self.trusted_proxies = timeouts, limits, trusted_proxies
         self.server_tls, self.backend_tls = server_tls, backend_tls
         self.routes, self.answer, self.hsts = routes, answer, hsts
         self.reactor = self.clock = shared.reactor
@@ -138,11 +147,11 @@ class VirtualService:
         self.log = Logger(namespace=f"exproxy.service.{name}")
         self.ports: dict[int, Port] = {}
         self._addresses: list[tuple[str, int]] = []
-        self.sessions: dict[Session, None] = {}
+        self.sessions: dict[Session | Passage, None] = {}
         self.draining, self.records = False, shared.access_log.wanted
         self.counts: Counter[str] = Counter()  # of actions.Count, by name
         self._shared = shared
-        self._tcp, self._rules = tcp, rules
+        self.tcp, self.numbers, self._rules = tcp, numbers_of(tcp), rules
         # By route; the service's own under None.
         self._persistence: dict[str | None, IPersistence | None] = {None: persistence}
         self._persistence.update(strategies or {})
@@ -150,14 +159,10 @@ class VirtualService:
         self._rate = Rate(limits.per_source_rate)
         self._client_tls: dict[tuple[TLSOptions, str, bool], ClientTLS] = {}
         self._contexts: dict[TLSOptions, Any] = {}
-        self._refused: Counter[str] = Counter()
-        self._quiet_until = 0.0
+        self._refusals = Refusals(name, self.clock, self.log)
         self.when_empty: list[Callable[[], None]] = []
-        # Connections that have not said yet for whom they come (exproxy.proxied).
-        self.introducing = 0
-        # Listening sockets that accept nobody until somebody has left.
-        self._waiting: set[Accepting] = set()
-        self._crowded_until = 0.0
+        self.introducing = 0  # Connections that have not said yet for whom they come (exproxy.proxied).
+        self._waiting: set[Accepting] = set()  # Listening sockets that accept nobody until somebody leaves.
         shared.services[name] = self
 
     # -- IService --------------------------------------------------------------------
@@ -200,7 +205,7 @@ class VirtualService:
 
     def objection(self, address: Any) -> str | None:
         """Why a client from there may not come in now; None where it may, and is counted."""
-        host, _ = plain(address)
+        host = address.host if isinstance(address, Source) else plain(address)[0]
         reason = self._objection(host)
         if reason is not None:
             self.refused(host, reason)
@@ -209,11 +214,7 @@ class VirtualService:
     def refused(self, host: str, reason: str) -> None:
         """Say that a client from there was not let in, unless the same was said often just now. There must
         be few different reasons."""
-        self._refused[reason] += 1
-        now = self.clock.seconds()
-        if self._refused[reason] <= REFUSAL_LINES or now >= self._quiet_until:
-            self._quiet_until = now + 60.0
-            self.log.warn("{service} refused {host}: {reason}", service=self.name, host=host, reason=reason)
+        self._refusals.refused(host, reason)
 
     def _objection(self, host: str) -> str | None:
         if self.draining:
@@ -222,7 +223,7 @@ class VirtualService:
             return "not allowed by `allow:` and `deny:`"
         if len(self.sessions) >= self.limits.connections:
             return f"limits.connections ({self.limits.connections}) reached"
-        if self._sources[host] >= self.limits.per_source:
+        if self._sources.get(host, 0) >= self.limits.per_source:
             return f"limits.per-source ({self.limits.per_source}) reached"
         if not self._rate.admits(host, self.clock.seconds()):
             return f"limits.per-source-rate ({self.limits.per_source_rate} a minute) reached"
@@ -236,14 +237,8 @@ class VirtualService:
     def wait(self, port: Accepting) -> None:
         """See Doorkeeper."""
         self._waiting.add(port)
-        now = self.clock.seconds()
-        if self.full and now >= self._crowded_until:
-            self._crowded_until = now + 60.0
-            self.log.warn(
-                "{service} has limits.connections ({most}) clients: others wait until one leaves",
-                service=self.name,
-                most=self.limits.connections,
-            )
+        if self.full:
+            self._refusals.crowded(self.limits.connections)
 
     def left(self) -> None:
         """Somebody has left: there may be room for another one."""
@@ -252,12 +247,12 @@ class VirtualService:
             for port in waiting:
                 port.resume()
 
-    def opened(self, session: Session) -> None:
+    def opened(self, session: Session | Passage) -> None:
         """A session began."""
         self.sessions[session] = None
         self._sources[session.record.peer.host] += 1
 
-    def closed(self, session: Session) -> None:
+    def closed(self, session: Session | Passage) -> None:
         """A session is over."""
         del self.sessions[session]
         host = session.record.peer.host
@@ -270,6 +265,12 @@ class VirtualService:
             waiting, self.when_empty = self.when_empty, []
             for each in waiting:
                 each()
+
+    def passes(self, port: int) -> Pool | None:
+        """The pool of a listening port that is nothing but a choice and a relay, where its protocol is; else
+        None."""
+        behind = self.ports[port]
+        return behind.pool if behind.plain and self.poller is not None else None
 
     def connect(self, pool: Pool, backend: IBackend, client: IWire, caller: Caller) -> Connecting:
         """Connect to that backend for that client: ``caller`` is told of a wire, its TLS handshake done where
@@ -292,11 +293,14 @@ class VirtualService:
         return found
 
     def _begin(
-        self, way: Port | Reach, timeout: float, backend: IBackend, client: IWire, caller: Caller
+        self,
+        way: Port | Reach,
+        timeout: float,
+        backend: IBackend,
+        client: IWire,
+        caller: Caller,
     ) -> Connecting:
         options = way.backend_tls
-        # TLS, now or later, is Twisted's transports'.
-        plain = options is None and (isinstance(way, Reach) or way.backend_starttls is None)
         return begin(
             self.reactor,
             caller,
@@ -305,8 +309,8 @@ class VirtualService:
             timeout=timeout,
             tls=self.client_tls(options, backend.server) if options is not None else None,
             handshake=self.timeouts.tls_handshake,
-            tcp=self._tcp,
-            poller=self.poller if plain else None,
+            tcp=self.tcp,
+            poller=self.poller,
             **shown(backend.client_address, client.peer, client.local),
         )
 
@@ -329,14 +333,9 @@ class VirtualService:
         )
         self._shared.failed(pool, backend, code, reason)
 
-    @property
-    def tcp(self) -> TcpOptions:
-        """The options of its sockets."""
-        return self._tcp
-
     def tune(self, wire: Wire) -> None:
         """Set the service's socket options on a client's wire."""
-        wire.tune(self._tcp)
+        wire.tune(self.tcp)
 
     # -- the end ---------------------------------------------------------------------
 

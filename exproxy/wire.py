@@ -11,7 +11,6 @@ import socket as sockets
 import sys
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from OpenSSL import SSL
@@ -25,7 +24,6 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from exproxy import detaching
 from exproxy.channel import CLOSED
 from exproxy.detaching import Detached
 from exproxy.endpoints import bare
@@ -196,16 +194,16 @@ class Wire:
         transport = self.transport
         if self.gone or self._secure or self._closing or self._halved:
             return False
-        return transport.detachable if isinstance(transport, Stream) else detaching.detachable(transport)
+        return isinstance(transport, Stream) and transport.detachable
 
     def detach(self) -> Detached | None:
         """See IWire. A FIN that came already is not lost: the socket tells it to whoever reads it next."""
         if not self.detachable:
             return None
         transport, kept = self.transport, self._kept
-        given = transport.detach() if isinstance(transport, Stream) else detaching.detach(transport)
+        given: Detached = transport.detach()
         if kept:
-            given = replace(given, unread=b"".join(data for name, data in kept if name == "received"))
+            given = given._replace(unread=b"".join(data for name, data in kept if name == "received"))
         # For good, and at no cost: thousands of relayed connections keep their wires.
         self._kept = None
         self.gone, self.full = True, False

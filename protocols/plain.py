@@ -12,10 +12,10 @@ from zope.interface import implementer
 
 from exproxy.actions import Action, Hangup, Pick, Relay
 from exproxy.events import Began, Connected, Event, Unavailable
-from exproxy.interfaces import IConversation, IService
+from exproxy.interfaces import IPassing, IService
 
 
-@implementer(IConversation)
+@implementer(IPassing)
 class Plain:
     """Picks at once, relays to the end, and refuses by closing."""
 

@@ -242,35 +242,6 @@ class Contract:
         await heard.until(lambda: heard.bytes() == b"y")
         self.assertTrue(wire.gone)
 
-    async def test_detach(self) -> None:
-        """What was kept and what is queued come along, and then the wire is silent."""
-        wire, far, user = await self.ends()
-        wire.pause()
-        wire.dataReceived(b"kept")
-        far.transport.pauseProducing()
-        wire.write(b"x" * 12_000_000)
-        self.assertTrue(wire.detachable)
-        given = wire.detach()
-        assert given is not None
-        self.addCleanup(given.socket.close)
-        self.assertEqual(given.unread, b"kept")
-        self.assertTrue(0 < len(given.unsent) <= 12_000_000)
-        self.assertFalse(wire.detachable)
-        for verb in ("pause", "resume", "close", "abort"):
-            getattr(wire, verb)()
-        wire.write(b"late")
-        far.transport.abortConnection()
-        await turns()
-        self.assertEqual([word for word in user.words() if word != "filled"], [])
-
-    async def test_who_has_none_to_give(self) -> None:
-        """A wire that is closing, half closed or gone keeps its socket."""
-        for end in ("close", "abort", "half"):
-            wire, _, _ = await self.ends()
-            wire.close(half=True) if end == "half" else getattr(wire, end)()
-            self.assertFalse(wire.detachable)
-            self.assertIsNone(wire.detach())
-
     async def test_options(self) -> None:
         """TCP_NODELAY and the options of the service are on the socket."""
         wire, _, _ = await self.ends()
@@ -299,6 +270,12 @@ class TwistedTests(Contract, TestCase):
     async def pair(self) -> tuple[Wire, Far]:
         return await pair(self, False)
 
+    async def test_no_socket_to_give(self) -> None:
+        """Twisted's transports keep their sockets."""
+        wire, _, _ = await self.ends()
+        self.assertFalse(wire.detachable)
+        self.assertIsNone(wire.detach())
+
 
 class StreamTests(Contract, TestCase):
     """A stream of ours."""
@@ -316,3 +293,32 @@ class StreamTests(Contract, TestCase):
         await user.until(lambda: user.words() == ["ended"])
         far.transport.abortConnection()
         await user.until(lambda: user.words() == ["ended", "lost"])
+
+    async def test_detach(self) -> None:
+        """What was kept and what is queued come along, and then the wire is silent."""
+        wire, far, user = await self.ends()
+        wire.pause()
+        wire.dataReceived(b"kept")
+        far.transport.pauseProducing()
+        wire.write(b"x" * 12_000_000)
+        self.assertTrue(wire.detachable)
+        given = wire.detach()
+        assert given is not None
+        self.addCleanup(given.socket.close)
+        self.assertEqual(given.unread, b"kept")
+        self.assertTrue(0 < len(given.unsent) <= 12_000_000)
+        self.assertFalse(wire.detachable)
+        for verb in ("pause", "resume", "close", "abort"):
+            getattr(wire, verb)()
+        wire.write(b"late")
+        far.transport.abortConnection()
+        await turns()
+        self.assertEqual([word for word in user.words() if word != "filled"], [])
+
+    async def test_who_has_none_to_give(self) -> None:
+        """A wire that is closing, half closed or gone keeps its socket."""
+        for end in ("close", "abort", "half"):
+            wire, _, _ = await self.ends()
+            wire.close(half=True) if end == "half" else getattr(wire, end)()
+            self.assertFalse(wire.detachable)
+            self.assertIsNone(wire.detach())

@@ -85,6 +85,10 @@ class Flow:
             if events & BROKEN:
                 self.relay.lost(self.side)
         elif events != OUT and not self.blocked:
+            if self.full < BULK:
+                self._copy(poller, READ)
+                if self.full < BULK or self.blocked or self.done:
+                    return
             self.move(poller)
 
     def fail(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -60,6 +61,12 @@ class SocketRelay:
         if self._counts is not None:
             return self._counts
         return {CLIENT: self._up.count, BACKEND: self._down.count}
+
+    @property
+    def moved(self) -> tuple[int, int]:
+        """The bytes that came from the client, and from the server."""
+        counts = self._counts
+        return (counts[CLIENT], counts[BACKEND]) if counts is not None else (self._up.count, self._down.count)
 
     def cut(self, reason: str) -> None:
         """See Relay. The connections are reset now; the user hears of it in the next turn."""
@@ -140,7 +147,9 @@ class SocketRelay:
             if reset:
                 with suppress(OSError):
                     flow.source.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-            flow.source.close()
+            number = flow.source.detach()
+            if number >= 0:
+                os.close(number)
             # Each keeps the relay and the other, and the relay both.
             del flow.back
         del self._up, self._down

@@ -147,15 +147,15 @@ async def pair(test: Any, tls: bool) -> tuple[Wire, Far]:
     return wire, far
 
 
-async def stream_pair(test: Any, tls: bool = False) -> tuple[Wire, Far]:
-    """The same, the wire being on a stream in a poller of its own."""
+async def stream_pair(test: Any, tls: bool = False, shared: Poller | None = None) -> tuple[Wire, Far]:
+    """The same, the wire being on a stream in a poller of its own, or in a shared one."""
     far = Far(server_tls() if tls else None)
     factory = Factory.forProtocol(lambda: far)
     factory.noisy = False
     port = reactor.listenTCP(0, factory, interface="127.0.0.1")
     sock = socket.create_connection(("127.0.0.1", port.getHost().port))
     sock.setblocking(False)
-    poller = Poller(reactor, Sweep(reactor))
+    poller = Poller(reactor, Sweep(reactor)) if shared is None else shared
     assert poller.ready()
     wire = Wire(lambda wire: None)
     here, there = sock.getsockname(), sock.getpeername()
@@ -170,7 +170,8 @@ async def stream_pair(test: Any, tls: bool = False) -> tuple[Wire, Far]:
 
     async def clean() -> None:
         await _end(wire, far)
-        poller.close()
+        if shared is None:
+            poller.close()
 
     test.addCleanup(lambda: defer.Deferred.fromCoroutine(clean()))
     return wire, far

@@ -11,7 +11,7 @@ from twisted.internet import defer, reactor, task
 from twisted.trial.unittest import TestCase
 
 from exproxy.model import BACKEND, CLIENT
-from exproxy.poller import poller
+from exproxy.poller import Poller
 from exproxy.relay import Sweep, join, lend
 from exproxy.relay.bounded import BoundedRelay
 from exproxy.relay.copying import CopyingRelay
@@ -52,7 +52,7 @@ class Contract:
 
     timeout = 15
 
-    fast = False
+    poller: Poller | None = None
 
     client_tls = False
     backend_tls = False
@@ -66,13 +66,9 @@ class Contract:
         return client, backend, client_far, backend_far
 
     def join(self, client: Any, backend: Any, idle: float = 60.0, **more: Any) -> tuple[Any, User]:
-        self.sweep = Sweep(self.clock)
         user = User()
-        mover = poller(reactor, self.sweep) if self.fast else None
-        relay = join(client, backend, user, self.sweep, idle=idle, poller=mover, **more)
-        self.assertIsInstance(relay, SocketRelay if self.fast else CopyingRelay)
-        if mover is not None:
-            self.addCleanup(mover.close)
+        relay = join(client, backend, user, self.sweep, idle=idle, poller=self.poller, **more)
+        self.assertIsInstance(relay, SocketRelay if self.poller is not None else CopyingRelay)
         return relay, user
 
     async def joined(self, idle: float = 60.0) -> tuple[Any, Any, Any, Any]:
@@ -82,6 +78,7 @@ class Contract:
 
     def setUp(self) -> None:
         self.clock = task.Clock()
+        self.sweep = Sweep(self.clock)
 
     async def test_bytes_both_ways(self) -> None:
         """What one end sends the other gets, unchanged, and the counts say how much."""
@@ -328,7 +325,7 @@ class Contract:
         backend_far.transport.pauseProducing()
         self.assertIs(
             type(lend(client, backend, len(body), heir, counts.append)),
-            StreamLoan if isinstance(self, PlainStreamsTests) else BoundedRelay,
+            StreamLoan if self.fast or isinstance(self, PlainStreamsTests) else BoundedRelay,
         )
         client_far.transport.write(body + b"rest")
         await heir.until(lambda: "filled" in heir.words())
@@ -390,9 +387,16 @@ class PlainTests(Contract, TestCase):
 class FastTests(Contract, TestCase):
     """TCP to TCP, from socket to socket."""
 
-    fast = True
     if not hasattr(select, "epoll"):
         skip = "this system has no epoll"
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.poller = Poller(reactor, self.sweep)
+        self.addCleanup(self.poller.close)
+
+    async def pair(self, test: Any, tls: bool) -> tuple[Any, Any]:  # type: ignore[override]
+        return await stream_pair(self, tls, self.poller)
 
 
 class ClientTlsTests(Contract, TestCase):

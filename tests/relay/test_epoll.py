@@ -119,7 +119,7 @@ class PollerTests(FastTestCase):
     def test_a_relay_that_fails(self) -> None:
         """A mistake of ours in one relay cuts that one."""
         _, user, client, _ = self.hand.relay()
-        with mock.patch.object(flow.Flow, "move", side_effect=ValueError("a mistake")):
+        with mock.patch.object(flow.Flow, "_copy", side_effect=ValueError("a mistake")):
             client.send(b"x")
             self.hand.turn()
         self.assertEqual(user.ends, [(None, "internal error")])
