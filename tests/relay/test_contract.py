@@ -325,7 +325,7 @@ class Contract:
         backend_far.transport.pauseProducing()
         self.assertIs(
             type(lend(client, backend, len(body), heir, counts.append)),
-            StreamLoan if isinstance(self, PlainStreamsTests) else BoundedRelay,
+            StreamLoan if isinstance(self, (FastTests, PlainStreamsTests)) else BoundedRelay,
         )
         client_far.transport.write(body + b"rest")
         await heir.until(lambda: "filled" in heir.words())
