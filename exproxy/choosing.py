@@ -59,9 +59,7 @@ class Picking:
     def steps(self) -> Steps:
         """Ends with a Choice whose lease is taken; raises NoBackend, or its kind Full."""
         for _ in range(ROUNDS):
-            if self._pool.shared:
-                yield from self._places()
-            choice = yield from self._round()
+            choice = yield from (self._shared_round() if self._pool.shared else self._round())
             backend = choice.backend
             assert isinstance(backend, Backend)
             if backend.usable_for_known():
@@ -70,22 +68,41 @@ class Picking:
                 choice.lease.release()
         raise NoBackend(f"the servers of {self._pool.name} come and go")
 
-    def _places(self) -> Generator[Any, Any, None]:
-        """Wait until it is known of every limit that processes share whether there are places left."""
-        pool, waited = self._pool, True
-        while waited:
-            # What came while another server's places were waited for may be gone to somebody else by now.
-            waited = False
-            for backend in pool.backends:
-                places = backend.places
-                if places is None or backend.server in self.avoiding or backend.server in self._linked:
-                    continue
-                if not backend.usable_for_known():
-                    continue
-                asked = places.more(len(backend.leases))
+    def _shared_round(self) -> Steps:
+        """A round where processes share the limits: it is Full only once no server has places elsewhere.
+
+        One server is waited for at a time, and what comes is taken at once: to wait for one while having
+        another's place would have two processes take them from each other for ever.
+        """
+        while True:
+            try:
+                return (yield from self._round())
+            except Full:
+                asked = self._elsewhere()
+                if asked is None:
+                    raise
+                yield asked
+
+    def _elsewhere(self) -> Deferred[None] | None:
+        for backend in self._pool.backends:
+            if (
+                backend.places is not None
+                and backend.server not in self.avoiding
+                and backend.usable_for_new()
+            ):
+                asked = backend.places.more(len(backend.leases))
                 if asked is not None:
-                    waited = True
-                    yield asked
+                    return asked
+        return None
+
+    def _room(self, backend: Backend) -> Generator[Any, Any, None]:
+        """Wait until it is known whether another process has a place for this server."""
+        places = backend.places
+        while places is not None and self._full(backend):
+            asked = places.more(len(backend.leases))
+            if asked is None:
+                return
+            yield asked
 
     def _round(self) -> Steps:
         # What the client was bound by, to whom, and the keys that say so but do not serve.
@@ -98,6 +115,8 @@ class Picking:
         stay = before if followed else (yield from self._known())
         if stay is None:
             return (yield from self._new())
+        if pool.shared:
+            yield from self._room(stay)
         if self._full(stay):
             if pool.when_full.policy != "next":
                 raise Full(f"{stay.name} has reached its limit")
@@ -224,6 +243,9 @@ class Picking:
             if claim is None or claim.server == chosen.server:
                 pool.hold(choice.lease, keys)
                 return choice
+            won = pool.find(claim.server)
+            if pool.shared and won is not None:
+                yield from self._room(won)
             winner = self._winner(claim)
             if winner is not None:
                 if choice.lease is not None:

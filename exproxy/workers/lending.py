@@ -74,7 +74,8 @@ class Lending:
             most = 1 if limit.scarce else kept(limit.places, self._workers)
             self._lend(want.what, limit, worker, min(limit.free, most))
             return
-        limit.hungry.setdefault(worker, False)
+        # In its old place, if it waits already; it is to be answered again.
+        limit.hungry[worker] = False
         # Again, though it was scarce before: somebody may have been lent one since and not used it.
         self._call(want.what, limit, but=worker)
         self._feed(want.what, limit)
@@ -114,8 +115,12 @@ class Lending:
         """Give those who wait what is free, the first first; who cannot be given any is told so, once."""
         while limit.hungry and limit.free > 0:
             first = next(iter(limit.hungry))
-            del limit.hungry[first]
+            told = limit.hungry.pop(first)
             self._lend(what, limit, first, 1)
+            if told and limit.hungry and first not in limit.called:
+                # Whoever waited there may have gone meanwhile: the next is not refused before that is known.
+                limit.called.add(first)
+                self._send(first, Scarce(what, True))
         if limit.called:
             return
         for worker, told in limit.hungry.items():

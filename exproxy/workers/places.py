@@ -13,8 +13,6 @@ from exproxy.workers.messages import Give, Lent, Scarce, Want
 # Seconds that a client waits for the owner's word on whether there is a place. To refuse it without need is
 # worse than to let it wait.
 PATIENCE = 2.0
-# Seconds for which a scarce place that was asked for stays, unused: a choice may wait for another server's.
-KEPT = 0.05
 
 
 class Borrowed:
@@ -43,7 +41,6 @@ class Borrowed:
         self._scarce = False
         self._waiting: list[Deferred[None]] = []
         self._patience: IDelayedCall | None = None
-        self._keeping: IDelayedCall | None = None
 
     def __repr__(self) -> str:
         return f"<Borrowed {self.what}: {self.used} of {self.granted}>"
@@ -83,16 +80,15 @@ class Borrowed:
 
     def lent(self, lent: Lent) -> None:
         """So many more."""
-        asked, self._wanting = self._wanting, False
+        self._wanting = False
         self.granted += lent.places
         self._none = not lent.places
         self._answer()
         for _ in range(min(lent.places, self.unused)):
             self._freed()
-        if self._scarce and not asked:
+        if self._scarce:
+            # Whoever was waited for has taken it, or is not there any more.
             self._give(self.unused)
-        elif self._scarce and self.unused and self._keeping is None:
-            self._keeping = self._clock.callLater(KEPT, self._spare)
 
     def scarce(self, scarce: Scarce) -> None:
         """Others wait for some, or nobody does any more."""
@@ -107,14 +103,6 @@ class Borrowed:
         """The owner is gone, or this process ends: nobody waits."""
         self._none = True
         self._answer()
-        call, self._keeping = self._keeping, None
-        if call is not None:
-            call.cancel()
-
-    def _spare(self) -> None:
-        self._keeping = None
-        if self._scarce:
-            self._give(self.unused)
 
     def _want(self) -> None:
         if not self._wanting and not self._none:

@@ -24,20 +24,26 @@ class Site:
         self.limit = limit
         self.taken = dict.fromkeys(self.crew.lines, 0)
 
-    def take(self, worker: int, carry: bool = True) -> bool:
+    def take(self, worker: int) -> bool:
         """A client comes, and waits as long as there is something to wait for; whether it has a place."""
-        places = self.crew.places[worker]
-        while (asked := places.more(self.taken[worker])) is not None:
-            if carry:
-                self.crew.carry()
-            if not asked.called:
-                self.crew.clock.advance(PATIENCE)
-        if places.full(self.taken[worker]):
-            return False
-        self.taken[worker] += 1
-        places.use(self.taken[worker])
+        places, had = self.crew.places[worker], list[bool]()
+
+        def attempt(_: None = None) -> None:
+            asked = places.more(self.taken[worker])
+            if asked is not None:
+                asked.addCallback(attempt)
+                return
+            had.append(not places.full(self.taken[worker]))
+            if had[0]:
+                self.taken[worker] += 1
+                places.use(self.taken[worker])
+
+        attempt()
+        self.crew.carry()
+        if not had:
+            self.crew.clock.advance(PATIENCE)
         assert sum(self.taken.values()) <= self.limit
-        return True
+        return had[0]
 
     def leave(self, worker: int) -> None:
         """One of its clients goes."""

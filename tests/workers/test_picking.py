@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -74,6 +75,52 @@ class PickingTests(SynchronousTestCase):
         self.assertEqual(len(found), 12)
         for server in SERVERS:
             self.assertEqual(sum(each.backend.server == server for each in found), 4)
+
+    def test_any_order(self) -> None:
+        """Whatever is heard first, and whoever comes and goes: every choice comes to an end."""
+        for seed in range(40):
+            dice = random.Random(seed)
+            self.crew = Crew(2)
+            self.borrowed = {}
+            limit = dice.choice([1, 2, 5, 40])
+            pools = self.pools(limit=limit)
+            waiting: list[Any] = []
+            taken: list[Choice] = []
+            for at in range(200):
+                if dice.random() < 0.5:
+                    waiting.append(self.begun(dice.choice(pools), at, taken))
+                elif taken and dice.random() < 0.6:
+                    lease = taken.pop(dice.randrange(len(taken))).lease
+                    assert isinstance(lease, Lease)
+                    lease.release()
+                for _ in range(dice.randint(0, 3)):
+                    dice.choice((self.crew.rise, self.crew.fall))(dice.randint(1, 2))
+                self.assertLessEqual(len(taken), 3 * limit)
+            self.crew.carry()
+            self.assertEqual([each for each in waiting if not each], [], seed)
+
+    def begun(self, pool: Pool, at: int, taken: list[Choice]) -> list[bool]:
+        """A client's choice; [True] once it is over."""
+        over: list[bool] = []
+
+        def chosen(choice: Choice) -> None:
+            over.append(True)
+            taken.append(choice)
+
+        def refused(failure: Any) -> None:
+            failure.trap(NoBackend)
+            over.append(True)
+
+        try:
+            pick = pool.pick(client(f"192.0.2.{at % 250}"))
+        except NoBackend:
+            over.append(True)
+            return over
+        if isinstance(pick, Deferred):
+            pick.addCallbacks(chosen, refused)
+        else:
+            chosen(pick)
+        return over
 
     def test_waiting(self) -> None:
         """`when-full: wait`: who waits in one worker has the place that becomes free in the other."""
