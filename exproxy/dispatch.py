@@ -90,11 +90,12 @@ class Attempts:
         except NoBackend as error:
             self.unavailable(error.reason, isinstance(error, Full))
             return
-        if isinstance(choice, Deferred):
+        # Asked this way round: an instance of an abstract class, as Deferred is, takes long to be told.
+        if isinstance(choice, Choice):
+            self._chosen(choice)
+        else:
             self._waiting = choice
             choice.addCallbacks(self._chosen, self._none).addErrback(self._mistaken)
-        else:
-            self._chosen(choice)
 
     def cancel(self) -> None:
         """Give up whatever is under way, and the lease with it; idempotent."""
