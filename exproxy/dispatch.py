@@ -99,11 +99,12 @@ class Attempts:
         except NoBackend as error:
             self.unavailable(error.reason, isinstance(error, Full))
             return
-        if isinstance(choice, Deferred):
+        # Asked this way round: an instance of an abstract class, as Deferred is, takes long to be told.
+        if isinstance(choice, Choice):
+            self._chosen(choice)
+        else:
             self._waiting = choice
             choice.addCallbacks(self._chosen, self._none).addErrback(self._mistaken)
-        else:
-            self._chosen(choice)
 
     def renew(self, pool: Pool, facts: Facts) -> None:
         """It stands for another Pick of the same target now, which has led to a link at the first try."""

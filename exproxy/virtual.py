@@ -264,7 +264,7 @@ class VirtualService:
             return f"limits.connections ({self.limits.connections}) reached"
         if self._sources.get(host, 0) + self.elsewhere.get(host, 0) >= self.limits.per_source:
             return f"limits.per-source ({self.limits.per_source}) reached"
-        if not self._rate.admits(host, self.clock.seconds()):
+        if self.limits.per_source_rate and not self._rate.admits(host, self.clock.seconds()):
             return f"limits.per-source-rate ({self.limits.per_source_rate} a minute) reached"
         if self.door.places is not None and self.limits.per_source_rate:
             self.arrivals[host] += 1

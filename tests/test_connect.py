@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import socket
 from typing import Any
 
@@ -16,8 +15,6 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from exproxy.connect import ConnectFailed, connect
 from exproxy.model import TLSOptions
-from exproxy.poller import Poller
-from exproxy.relay import Sweep
 from exproxy.settings import TcpOptions
 from exproxy.tls.client import ClientTLS
 from tests.certificates import ca_file, pem
@@ -80,10 +77,6 @@ class ConnectTests(TestCase):
     """On loopback."""
 
     timeout = 15
-    poller: Any = None
-
-    def connect(self, host: str, port: int, **words: Any) -> defer.Deferred[Any]:
-        return connect(reactor, host, port, poller=self.poller, **words)
 
     def listen(self, build: Any) -> int:
         factory = Factory.forProtocol(build)
@@ -96,7 +89,7 @@ class ConnectTests(TestCase):
 
     async def failed(self, port: int, **words: Any) -> tuple[str, str, str]:
         try:
-            await self.connect("127.0.0.1", port, timeout=words.pop("timeout", 5), **words)
+            await connect(reactor, "127.0.0.1", port, timeout=words.pop("timeout", 5), **words)
         except ConnectFailed as error:
             return error.code, error.phase, error.reason
         raise AssertionError("connected")
@@ -108,7 +101,7 @@ class ConnectTests(TestCase):
     async def test_connects(self) -> None:
         """A wire, tuned, with both addresses, and nothing of the attempt left."""
         port = self.listen(Silent)
-        wire = await self.connect("127.0.0.1", port, timeout=5, tcp=TcpOptions(60, 30))
+        wire = await connect(reactor, "127.0.0.1", port, timeout=5, tcp=TcpOptions(60, 30))
         self.assertEqual((wire.peer.host, wire.peer.port), ("127.0.0.1", port))
         sock = wire.transport.getHandle()
         self.assertTrue(sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
@@ -155,7 +148,7 @@ class ConnectTests(TestCase):
 
     async def test_tls(self) -> None:
         """The wire comes when the handshake is done, and knows what was agreed."""
-        wire = await self.connect("127.0.0.1", self.tls_server(), timeout=5, tls=client_tls())
+        wire = await connect(reactor, "127.0.0.1", self.tls_server(), timeout=5, tls=client_tls())
         assert wire.tls is not None
         self.assertEqual(wire.tls.version, "TLSv1.3")
         wire.attach(Recorder())
@@ -221,13 +214,13 @@ class ConnectTests(TestCase):
     async def test_cancel_at_once(self) -> None:
         """Cancelled before anything happened: the server never hears of it."""
         port = self.listen(Silent)
-        await self.cancelled(self.connect("127.0.0.1", port, timeout=5))
-        await self.cancelled(self.connect("127.0.0.1", port, timeout=5, tls=client_tls()))
+        await self.cancelled(connect(reactor, "127.0.0.1", port, timeout=5))
+        await self.cancelled(connect(reactor, "127.0.0.1", port, timeout=5, tls=client_tls()))
 
     async def test_cancel_in_the_handshake(self) -> None:
         """Cancelled during TLS: the connection is dropped, no timer is left."""
         port = self.listen(Silent)
-        waiting = self.connect("127.0.0.1", port, timeout=5, tls=client_tls())
+        waiting = connect(reactor, "127.0.0.1", port, timeout=5, tls=client_tls())
         while not self.factory.there:
             await task.deferLater(reactor, 0.001, lambda: None)
         await self.cancelled(waiting)
@@ -235,21 +228,10 @@ class ConnectTests(TestCase):
 
     async def test_cancel_after_the_end(self) -> None:
         """Cancelled when it is there already: the wire stays its owner's."""
-        waiting = self.connect("127.0.0.1", self.listen(Silent), timeout=5)
+        waiting = connect(reactor, "127.0.0.1", self.listen(Silent), timeout=5)
         wire = await waiting
         waiting.cancel()
         self.assertFalse(wire.gone)
         wire.attach(Recorder())
         wire.abort()
         await self.until_gone()
-
-
-class PollerConnectTests(ConnectTests):
-    """The same, by a poller."""
-
-    if not hasattr(select, "epoll"):
-        skip = "this system has no epoll"
-
-    def setUp(self) -> None:
-        self.poller = Poller(reactor, Sweep(reactor))
-        self.addCleanup(self.poller.close)

@@ -39,7 +39,8 @@ class SocketRelay:
         up.count, down.count = len(client.unread), len(backend.unread)
         up.back, down.back = down, up
         self._up, self._down = up, down
-        self._counts: dict[Side, int] | None = None
+        # Once it is over.
+        self._counts: tuple[int, int] | None = None
 
     def start(self, client: Detached, backend: Detached) -> None:
         """Begin; nothing moves before the poller's next turn, so nobody is called from here."""
@@ -58,15 +59,13 @@ class SocketRelay:
     @property
     def counts(self) -> dict[Side, int]:
         """See Relay."""
-        if self._counts is not None:
-            return self._counts
-        return {CLIENT: self._up.count, BACKEND: self._down.count}
+        up, down = self.moved
+        return {CLIENT: up, BACKEND: down}
 
     @property
     def moved(self) -> tuple[int, int]:
         """The bytes that came from the client, and from the server."""
-        counts = self._counts
-        return (counts[CLIENT], counts[BACKEND]) if counts is not None else (self._up.count, self._down.count)
+        return (self._up.count, self._down.count) if self._counts is None else self._counts
 
     def cut(self, reason: str) -> None:
         """See Relay. The connections are reset now; the user hears of it in the next turn."""
@@ -139,7 +138,7 @@ class SocketRelay:
             self._tell()
 
     def _close(self, reset: bool) -> None:
-        self._counts = self.counts
+        self._counts = (self._up.count, self._down.count)
         self.poller.sweep.remove(self)
         for flow in (self._up, self._down):
             flow.drop(self.poller)
