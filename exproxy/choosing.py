@@ -349,6 +349,20 @@ def again(pool: Pool, facts: Facts, link: Link) -> bool:
     return pool.group is None or pool.may_stay(stay, ())
 
 
+def stranger(pool: Pool, facts: Facts) -> bool:
+    """Whether nothing is known of a client and nothing will be kept, so that nothing need be asked."""
+    if pool.shared or pool.served(facts) is not None:
+        return False
+    return not pool.candidates_of(facts) and not pool.keys_of(facts)
+
+
+def first(pool: Pool, facts: Facts, avoiding: Collection[str]) -> Choice:
+    """What Picking would come to for a stranger."""
+    backend = pool.schedule(facts, avoiding)
+    how = Persistence.NEW if pool.marks else Persistence.NONE
+    return Choice(backend, Lease(backend, pool.released), how)
+
+
 def preferred(known: Mapping[str, Key], led: str | None) -> str:
     """Of several servers of equal right the one that something else leads to, or the first."""
     return led if led is not None and led in known else next(iter(known))

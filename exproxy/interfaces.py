@@ -195,9 +195,7 @@ class IService(Interface):
         "fits wins; empty for protocols that do not say `routed = True` of themselves"
     )
     answer = Attribute("exproxy.routes.Answer or None: what exproxy says itself where no route fits")
-    records = Attribute(
-        "bool: whether there is an access log; where there is none, a Record's fields need not be gathered"
-    )
+    records = Attribute("bool: whether a Record's fields go anywhere; else they need not be gathered")
     hsts = Attribute("bytes or None: the Strict-Transport-Security of answers over TLS (RFC 6797)")
 
     def marker(target: str | None = None) -> IMarker | None:
@@ -208,8 +206,7 @@ class IService(Interface):
         'starttls' or 'passthrough'."""
 
     def backend_starttls(port: int) -> TLSOptions | None:
-        """How to speak TLS with the servers behind that listening port once they have agreed to STARTTLS;
-        None where that is not asked for."""
+        """How to speak TLS with the servers behind that port after STARTTLS; None: not asked for."""
 
     def listenings() -> tuple[Listening, ...]:
         """Where the service listens now, in the file's order; () before it does."""

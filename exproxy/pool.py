@@ -16,11 +16,12 @@ from zope.interface import implementer
 
 from exproxy.actions import Outcome, Pass
 from exproxy.backend import Backend, Lease
-from exproxy.choosing import Picking, run
+from exproxy.choosing import Picking, first, run, stranger
 from exproxy.errors import NoBackend
 from exproxy.explaining import explain
 from exproxy.health import Flip, announcement
 from exproxy.interfaces import ILease, IMarker, IPersistence, IPool, IScheduling, IStore
+from exproxy.learning import learn
 from exproxy.model import (
     Candidate,
     Choice,
@@ -32,11 +33,9 @@ from exproxy.model import (
     Persistence,
     Served,
     Together,
-    User,
 )
 from exproxy.past import Checked
 from exproxy.persistence.companions import Companions
-from exproxy.persistence.fallback import learners
 from exproxy.persistence.group import Group
 from exproxy.ramp import Ration
 from exproxy.scheduling import rendezvous
@@ -94,8 +93,7 @@ class Pool:
         self._companions = companions
         self._waiting: Queue[Choice] = Queue(clock)
         self._ration = Ration()
-        # How many logins came to another server than that of their user's other connections.
-        self.disagreed = 0
+        self.disagreed = 0  # logins that came to another server than their user's other connections
         # Told of every backend whose state may have changed: workers are to hear of it.
         self.changed: Callable[[Backend], None] = lambda backend: None
         if group is not None:
@@ -150,8 +148,8 @@ class Pool:
             if backend is None or pinned not in links or not backend.meets(pinned.port):
                 raise NoBackend(f"the client is pinned to {pinned.server}, which is not here")
             return Choice(backend, None, Persistence.HIT, pinned)
-        if not links and self.when_full.policy != "wait" and self._stranger(facts):
-            return self._first(facts, avoiding)
+        if not links and self.when_full.policy != "wait" and stranger(self, facts):
+            return first(self, facts, avoiding)
         picking = Picking(self, facts, avoiding, links)
         if self.when_full.policy != "wait":
             return run(picking.steps())
@@ -193,18 +191,6 @@ class Pool:
             raise self._none(tried, well)
         # Backups only where no other is left.
         return [b for b in free if not b.backup] or free
-
-    def _stranger(self, facts: Facts) -> bool:
-        """Whether nothing is known of a client and nothing will be kept, so that nothing need be asked."""
-        if self.shared or self.served(facts) is not None:
-            return False
-        return not self.candidates_of(facts) and not self.keys_of(facts)
-
-    def _first(self, facts: Facts, avoiding: Collection[str]) -> Choice:
-        """What Picking would come to for a stranger."""
-        backend = self.schedule(facts, avoiding)
-        how = Persistence.NEW if self.marks else Persistence.NONE
-        return Choice(backend, Lease(backend, self.released), how)
 
     def _none(self, tried: Sequence[Backend], well: list[Backend]) -> NoBackend:
         if well:
@@ -305,28 +291,7 @@ class Pool:
             if self._companions is not None:
                 self._companions.joined(self, observation, server, lease)
             return
-        facts = facts.plus(Served(server))
-        # A person whose name came after the choice is bound here where nothing bound it before; where it
-        # belongs elsewhere this connection stays, and so does the binding.
-        bind = self.store.claim if isinstance(observation, User) else self.store.move
-        for learner in learners(self.persistence):
-            keys = learner.observe(facts, observation)
-            if keys:
-                ttl = self.ttl if learner.lifetime is None else learner.lifetime
-                self._learnt(bind(self.table, keys, server, ttl), keys, server, lease)
-
-    def _learnt(
-        self, answer: Claim | Deferred[Claim], keys: tuple[Key, ...], server: str, lease: ILease | None
-    ) -> None:
-        def bound(claim: Claim) -> None:
-            self.disagreed += claim.server != server
-            self.hold(lease, keys)
-
-        if isinstance(answer, Deferred):
-            # What is not in the table yet cannot be held.
-            answer.addCallbacks(bound, lambda failure: None)
-        else:
-            bound(answer)
+        learn(self, facts, observation, server, lease)
 
     # -- single entries --------------------------------------------------------------
 

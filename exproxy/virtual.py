@@ -112,10 +112,16 @@ class Shared:
     failed: Callable[[Pool, Any, str, str], None] = lambda pool, backend, code, reason: None
     # By name; each service adds itself.
     services: dict[str, IService] = field(default_factory=dict)
-    # Whether what becomes of connections and requests is counted; a log of them counts too.
+    # Whether what becomes of connections and requests is counted.
     counting: bool = True
     # Who relays plain TCP; None where the system has no epoll.
     poller: Poller | None = None
+
+    @property
+    def recorded(self) -> bool:
+        """Whether anybody wants to know what becomes of connections and requests."""
+        return self.counting or self.access_log.wanted
+
     # Of sessions: each gets the next.
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -162,16 +168,12 @@ class VirtualService:
         self.reactor = self.clock = shared.reactor
         self.sweep, self.poller, self.access_log = shared.sweep, shared.poller, shared.access_log
         self.log = Logger(namespace=f"exproxy.service.{name}")
-        self.ports: dict[int, Port] = {}
-        self._addresses: list[tuple[str, int]] = []
+        self.ports, self._addresses = dict[int, Port](), list[tuple[str, int]]()
         self.sessions: dict[Present, None] = {}
-        # By listening port: whether its clients need no session.
-        self._passing: dict[int, bool] = {}
-        # Whether anybody wants to know what becomes of connections and requests.
-        self.records = shared.access_log.wanted or shared.counting
-        self.tally = Tally()
+        self._passing: dict[int, bool] = {}  # by listening port: whether its clients need no session
+        self.records, self.tally = shared.recorded, Tally()
         self.counts: Counter[str] = Counter()  # of actions.Count, by name
-        self.arrivals: Counter[str] = Counter()
+        self.arrivals: Counter[str] = Counter()  # by source, since other processes were told
         self._shared = shared
         self.tcp, self.numbers, self._rules = tcp, numbers_of(tcp), rules
         # By route; the service's own under None.
@@ -182,8 +184,8 @@ class VirtualService:
         self._client_tls: dict[tuple[TLSOptions, str, bool], ClientTLS] = {}
         self._contexts: dict[TLSOptions, Any] = {}
         self._refusals = Refusals(name, self.clock, self.log)
+        self.door = Door(name, self.clock, self.sessions, limits.connections)
         self.when_empty: list[Callable[[], None]] = []
-        self.door = Door(name, shared.reactor, self.sessions, limits.connections)
         shared.services[name] = self
 
     # -- IService --------------------------------------------------------------------

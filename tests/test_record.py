@@ -21,7 +21,9 @@ class AccessRecordTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.lines: list[dict[str, Any]] = []
         self.tally = Tally()
-        service: Any = SimpleNamespace(name="web", clock=Clock(), access_log=self, tally=self.tally)
+        service: Any = SimpleNamespace(
+            name="web", clock=Clock(), access_log=self, tally=self.tally, records=True
+        )
         self.record = AccessRecord(service, Source("192.0.2.1", 1024))
 
     def write(self, record: dict[str, Any]) -> None:

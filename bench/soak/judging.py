@@ -27,6 +27,13 @@ TABLES = {
     "exproxy.tls.client.ClientTLS": 100,
     "exproxy.tls.sessions.Sessions": 100,
     "OpenSSL.SSL.Context": 100,
+    "exproxy.tls.sessions.Kept": 3200,
+    # The last hour of each service and backend, the last events and changes of state.
+    "exproxy.admin.history.": 200_000,
+    "exproxy.admin.rows.Event": 2000,
+    "exproxy.past.": 10_000,
+    # One that is said again and again.
+    "exproxy.actions.SetDeadline": 10,
 }
 # Timers are counted by what they call, and Deferreds belong to whatever waits for them.
 _PASSING = ("twisted.internet.base.DelayedCall", "twisted.internet.defer.")

@@ -72,6 +72,10 @@ class World:
         )
         self.reactor: Any = MemoryReactorClock()
         self.service = ExproxyService(load(file), self.reactor)
+        # That reactor says that it takes descriptors, and has no sockets.
+        self.service.traffic.poller = None
+        for built in self.service.built:
+            built.service.poller = None
         self.day = Day(self.reactor, lambda: BEGIN + self.reactor.seconds())
         self.plane = LocalPlane(self.service, kept=kept, day=self.day)
         for built in self.service.built:

@@ -11,7 +11,7 @@ from twisted.internet import reactor, task
 from twisted.internet.error import ConnectError
 from twisted.trial.unittest import TestCase
 
-from exproxy import actions, events, links, session
+from exproxy import actions, events, links
 from exproxy.model import BACKEND
 from exproxy.settings import Timeouts
 from tests.loopback.pairs import client_tls
@@ -166,7 +166,7 @@ class EndsTests(TestCase):
 
     async def test_slow_and_silent_readers(self) -> None:
         """At the end a client that reads on is waited for, one that has stopped reading is dropped."""
-        self.patch(session, "LINGER", 0.2)
+        self.patch(client_session, "LINGER", 0.2)
 
         class Parting(ServerFirst):
             def handle(self, event: events.Event) -> Iterable[actions.Action]:
