@@ -53,6 +53,7 @@ class Traffic:
             access_log,
             {server.name: server.address for server in config.servers.values()},
             failed,
+            counting=config.admin is not None,
             poller=self.poller,
         )
         self.builder = Builder(config, shared, Secrets(secret), store)

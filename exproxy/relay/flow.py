@@ -134,11 +134,10 @@ class Flow:
     # -- copying ---------------------------------------------------------------------
 
     def _copy(self, poller: Poller, size: int) -> None:
-        receive, send, buffer = self.source.recv_into, self.sink.send, poller.buffer
-        last = poller.share - SHARE
+        buffer, last = poller.buffer, poller.share - SHARE
         while poller.share > last:
             try:
-                count = receive(buffer, size)
+                count = self.source.recv_into(buffer, size)
             except BlockingIOError:
                 self.full = 0
                 return
@@ -152,7 +151,7 @@ class Flow:
             self.count += count
             self.relay.last = poller.now
             try:
-                sent = send(buffer[:count])
+                sent = self.sink.send(buffer[:count])
             except BlockingIOError:
                 sent = 0
             except OSError:

@@ -11,7 +11,7 @@ from twisted.internet import reactor, task
 from twisted.internet.error import ConnectError
 from twisted.trial.unittest import TestCase
 
-from exproxy import actions, events, links
+from exproxy import actions, client_session, events, links
 from exproxy.model import BACKEND
 from exproxy.settings import Timeouts
 from tests.loopback.pairs import client_tls
