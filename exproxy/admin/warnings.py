@@ -45,6 +45,11 @@ class Warnings:
             yield from _certificates(one)
             yield from _skew(one, self._mend)
             yield from _unverified(one)
+        if not any(one.service.records for one in self._service.built):
+            yield Notice(
+                "uncounted",
+                "connections and requests are not counted: there is neither an access log nor an `admin:`",
+            )
 
     def _mend(self, owner: Reaching) -> str:
         name = owner.protocol.name

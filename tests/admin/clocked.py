@@ -68,7 +68,8 @@ class World:
         self.folder = folder(test)
         file = self.folder / "exproxy.yaml"
         file.write_text(
-            f"state-dir: {self.folder}\naccess-log: false\nsecret: {'s' * 40}\n{text}", encoding="utf-8"
+            f"state-dir: {self.folder}\naccess-log: false\nadmin: {{}}\nsecret: {'s' * 40}\n{text}",
+            encoding="utf-8",
         )
         self.reactor: Any = MemoryReactorClock()
         self.service = ExproxyService(load(file), self.reactor)
