@@ -176,6 +176,7 @@ class Operating:
             backend = place.pool.find(server)
             assert backend is not None
             backend.weight = value
+            place.pool.changed(backend)
         self.log.warn(
             "{server} has weight {value} in {where}{who}",
             server=server,

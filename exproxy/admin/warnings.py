@@ -45,7 +45,13 @@ class Warnings:
             yield from _certificates(one)
             yield from _skew(one, self._mend)
             yield from _unverified(one)
-        if not any(one.service.records for one in self._service.built):
+        if self._service.crew is not None:
+            yield Notice(
+                "workers",
+                "several workers carry the traffic: health, states, weights and tables are those of all, while "
+                "sessions, counters and plots are of the supervisor, which carries none",
+            )
+        elif not any(one.service.records for one in self._service.built):
             yield Notice(
                 "uncounted",
                 "connections and requests are not counted: there is neither an access log nor an `admin:`",

@@ -71,7 +71,8 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a server stands in a pool. ``ramped``: since when its slow ramp is on; None: it is not."""
+    """How a server stands in a pool. ``ramped``: since when its slow ramp is on; None: it is not.
+    ``leaving``: with drain, those go elsewhere too that are bound to it."""
 
     pool: str
     server: str
@@ -82,6 +83,8 @@ class Standing:
     asked: bool
     operator: str
     ramped: float | None = None
+    leaving: bool = False
+    weight: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ def _pool(pool: Any) -> dict[str, Any]:
         "split": pool.split,
         "disagreed": pool.disagreed,
         "servers": {
-            backend.server: {"links": backend.links, "load": backend.load, "total": backend.total}
+            backend.server: {"links": backend.links, "load": backend.load, "total": backend.tally.total}
             for backend in pool.backends
         },
     }

@@ -37,6 +37,8 @@ def standing(name: str, pool: Pool, backend: Backend, now: float) -> Standing:
         health.asked,
         backend.operator,
         ramped,
+        backend.leaving,
+        backend.weight,
     )
 
 
@@ -51,7 +53,7 @@ def follow(pool: Pool, told: Standing, now: float) -> None:
     if told.port and told.port != backend.port and backend.located:
         backend.found_at(told.port)
     backend.health.become(up=told.up, draining=told.draining, asked=told.asked)
-    backend.operator = told.operator
+    backend.operator, backend.leaving, backend.weight = told.operator, told.leaving, told.weight
     backend.ramping = now - told.ramped if told.ramped is not None and pool.slow_ramp else None
     pool.stands(backend, fell=was and not told.up)
 
@@ -81,5 +83,5 @@ class Changes:
 def _same(before: Standing, now: Standing) -> bool:
     """But for how long it has ramped, unless it has begun anew."""
     begun = now.ramped is not None and (before.ramped is None or now.ramped < before.ramped)
-    fields = ("host", "port", "up", "draining", "asked", "operator")
+    fields = ("host", "port", "up", "draining", "asked", "operator", "leaving", "weight")
     return not begun and all(getattr(before, each) == getattr(now, each) for each in fields)
