@@ -48,7 +48,7 @@ class Warnings:
         if self._service.crew is not None:
             yield Notice(
                 "workers",
-                "several workers carry the traffic: health, states, weights and tables are those of all, while "
+                "several workers carry the traffic: health, states, weights and tables are those of all; "
                 "sessions, counters and plots are of the supervisor, which carries none",
             )
         elif not any(one.service.records for one in self._service.built):
