@@ -106,6 +106,8 @@ class Talk:
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         self.wire.settimeout(5)
+        # Of one that was reset wrap_socket would leave a socket that nobody can close.
+        self.wire.getpeername()
         self.wire = context.wrap_socket(self.wire)
 
 
