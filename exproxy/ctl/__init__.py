@@ -20,7 +20,7 @@ from exproxy.ctl.plugged import Commands
 from exproxy.ctl.reload import reload
 from exproxy.ctl.sessions import sessions
 from exproxy.ctl.show import show
-from exproxy.ctl.status import status
+from exproxy.ctl.status import ping, status
 from exproxy.ctl.top import top
 
 
@@ -31,8 +31,8 @@ def main() -> None:
 
 
 _COMMANDS = (
-    check, completion, drain, events, explain, maint, persistence, ready, reload, schema, sessions, show,
-    status, template, top, weight,
+    check, completion, drain, events, explain, maint, persistence, ping, ready, reload, schema, sessions,
+    show, status, template, top, weight,
 )  # fmt: skip
 for _command in _COMMANDS:
     main.add_command(_command)

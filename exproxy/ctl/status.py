@@ -9,7 +9,7 @@ import click
 from exproxy.ctl.asking import asking
 from exproxy.ctl.client import Client
 from exproxy.ctl.columns import SERVERS, SERVICES
-from exproxy.ctl.output import Output, clean, coloured, lasting, table
+from exproxy.ctl.output import Column, Output, clean, coloured, lasting, table
 
 
 @click.command(short_help="The process, services and servers at a glance.")
@@ -25,6 +25,25 @@ def status(client: Client, output: Output) -> None:
         return
     for line in lines(found, coloured()):
         click.echo(line)
+
+
+@click.command(short_help="Whether the process answers: exit code 0, else 3.")
+@asking
+def ping(client: Client, output: Output) -> None:
+    """Say whether the process answers, for health checks of containers and scripts.
+
+    One that drains answers, too; whether it takes new clients is what /readyz says.
+    """
+    process = client.get("/status")["process"]
+    answer = {"answers": True, "draining": process["draining"]}
+    if not output.people:
+        output.rows(
+            [answer],
+            (Column("answers", lambda row: row["answers"]), Column("draining", lambda row: row["draining"])),
+            raw=answer,
+        )
+        return
+    click.echo("exproxy answers" + (", and drains" if process["draining"] else ""))
 
 
 def lines(found: dict[str, Any], colour: bool) -> list[str]:

@@ -59,9 +59,9 @@ class CtlTests(TwistdCase):
         """Every command that only looks works as a table, as JSON and as CSV."""
         self.serving()
         for command in (
-            ("status",), ("show", "services"), ("show", "backends"), ("show", "servers"), ("show", "groups"),
-            ("show", "certificates"), ("sessions", "list"), ("persistence", "find", "relay"), ("events",),
-            ("explain", "relay", "--from", "192.0.2.7"),
+            ("ping",), ("status",), ("show", "services"), ("show", "backends"), ("show", "servers"),
+            ("show", "groups"), ("show", "certificates"), ("sessions", "list"),
+            ("persistence", "find", "relay"), ("events",), ("explain", "relay", "--from", "192.0.2.7"),
         ):  # fmt: skip
             for form in ("table", "json", "csv"):
                 code, out, err = self.ctl(*command, "-o", form)
@@ -127,6 +127,7 @@ class CtlTests(TwistdCase):
         self.assertEqual(self.ctl("drain")[0], 2)
         self.assertEqual(self.ctl("weight", "a", "257")[0], 2)
         self.assertEqual(self.ctl("show", "backends", "-o", "xml")[0], 2)
+        self.assertEqual(self.ctl("ping", EXPROXY_SOCKET="/nowhere/exproxy.sock")[0], 3)
         code, _, err = self.ctl("status", EXPROXY_SOCKET="/nowhere/exproxy.sock")
         self.assertEqual(code, 3)
         self.assertIn("/nowhere/exproxy.sock: No such file or directory", err)
@@ -255,6 +256,7 @@ class CtlTests(TwistdCase):
         process.send_signal(signal.SIGTERM)
         self.until(process, "waits up to")
         self.assertTrue(json.loads(self.ctl("status", "-o", "json")[1])["process"]["draining"])
+        self.assertEqual(self.ctl("ping")[:2], (0, "exproxy answers, and drains\n"))
         client.close()
         far.close()
         self.assertEqual(process.wait(PATIENCE), -signal.SIGTERM)
