@@ -12,20 +12,11 @@ from twisted.trial.unittest import TestCase
 
 from exproxy.wire import Wire
 from tests.loopback.pairs import Far, pair, stream_pair
-from tests.test_transports import Contract, turns
+from tests.test_transports import Contract, Resets, turns
 
 
 class SecureContract(Contract):
     """The contract without half-closes and without sockets to give, which TLS has not."""
-
-    test_half_close_of_ours = None  # type: ignore[assignment]
-    test_half_close_with_much_queued = None  # type: ignore[assignment]
-    test_half_close_of_theirs = None  # type: ignore[assignment]
-    test_a_fin_while_paused = None  # type: ignore[assignment]
-    test_detach = None  # type: ignore[assignment]
-    test_options = None  # type: ignore[assignment]
-    # Records are longer than what is in them.
-    test_acknowledged = None  # type: ignore[assignment]
 
     async def test_what_is_told(self) -> None:
         """The wire has the TLS fact, and its transport says that it is one of TLS."""
@@ -63,17 +54,13 @@ class SecureContract(Contract):
 
 
 class TwistedTests(SecureContract, TestCase):
-    """A transport of Twisted's."""
-
-    # It has words of its own for these.
-    test_abort = None  # type: ignore[assignment]
-    test_reset = None  # type: ignore[assignment]
+    """A transport of Twisted's, which has words of its own for a reset."""
 
     async def pair(self) -> tuple[Wire, Far]:
         return await pair(self, True)
 
 
-class StreamTests(SecureContract, TestCase):
+class StreamTests(SecureContract, Resets, TestCase):
     """A stream of ours."""
 
     if not hasattr(select, "epoll"):

@@ -102,6 +102,102 @@ class Contract:
         self.assertGreater(len(far.transport.dataBuffer) + far.transport._tempDataLen, 1_000_000)
         self.assertEqual(user.heard, [])
 
+    async def test_close_sends_what_is_queued(self) -> None:
+        """close() comes after megabytes that were written before it; the wire tells its end."""
+        wire, far, user = await self.ends()
+        far.transport.pauseProducing()
+        wire.write(b"x" * 6_000_000)
+        wire.close()
+        wire.close()
+        far.closes = True
+        far.transport.resumeProducing()
+        await far.until(lambda: far.gone)
+        self.assertEqual(len(far.data), 6_000_000)
+        await user.until(lambda: "lost" in user.words())
+        self.assertEqual(user.heard[-1], ("lost", "closed"))
+
+    async def test_ends_are_told_outside_of_calls(self) -> None:
+        """Neither close() nor abort() tells of the end before it returns."""
+        for verb in ("close", "abort"):
+            wire, _, user = await self.ends()
+            getattr(wire, verb)()
+            self.assertNotIn("lost", user.words())
+            await user.until(lambda user=user: "lost" in user.words())
+            self.assertEqual(user.words(), ["lost"])
+
+    async def test_reset_while_full(self) -> None:
+        """A reader that is reset while much is queued: whoever was stopped goes on, the end is told."""
+        wire, far, user = await self.ends()
+        far.transport.pauseProducing()
+        wire.write(b"x" * 12_000_000)
+        await user.until(lambda: "filled" in user.words())
+        far.transport.abortConnection()
+        await user.until(lambda: "lost" in user.words())
+        self.assertIn("drained", user.words())
+
+    async def test_reset_while_closing(self) -> None:
+        """A reader that is reset while we close ends the wire."""
+        wire, far, user = await self.ends()
+        far.transport.pauseProducing()
+        wire.write(b"x" * 12_000_000)
+        wire.close()
+        await turns()
+        far.transport.abortConnection()
+        await user.until(lambda: "lost" in user.words())
+
+    async def test_writing_to_nobody(self) -> None:
+        """Writes to a peer that is gone end the wire, and never the writer."""
+        wire, far, user = await self.ends()
+        far.transport.abortConnection()
+        await far.until(lambda: far.gone)
+        for _ in range(20):
+            wire.write(b"x" * 100_000)
+        await user.until(lambda: "lost" in user.words())
+        wire.write(b"late")
+
+    async def test_a_mistake_in_the_user(self) -> None:
+        """An error in whoever hears the bytes is logged and ends that connection only."""
+        wire, far, user = await self.ends()
+        _, other, heard = await self.ends()
+
+        def wrong(wire: Any, data: bytes) -> None:
+            raise ValueError("a mistake")
+
+        user.received = wrong  # type: ignore[method-assign]
+        far.transport.write(b"x")
+        await user.until(lambda: "lost" in user.words())
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        other.transport.write(b"y")
+        await heard.until(lambda: heard.bytes() == b"y")
+        self.assertTrue(wire.gone)
+
+
+class Resets(Contract):
+    """In the system's words."""
+
+    async def test_abort(self) -> None:
+        """abort() resets the connection, whatever is queued, and says so in Twisted's words."""
+        wire, far, user = await self.ends()
+        far.transport.pauseProducing()
+        wire.write(b"x" * 6_000_000)
+        wire.abort()
+        await user.until(lambda: "lost" in user.words())
+        self.assertEqual(user.heard[-1][1], reason_text(Failure(ConnectionAborted())))
+        far.transport.resumeProducing()
+        await far.until(lambda: far.gone)
+        self.assertLess(len(far.data), 6_000_000)
+
+    async def test_reset(self) -> None:
+        """A reset is told once, in Twisted's words."""
+        _, far, user = await self.ends()
+        far.transport.abortConnection()
+        await user.until(lambda: "lost" in user.words())
+        self.assertEqual(user.heard, [("lost", reason_text(Failure(ConnectionLost())))])
+
+
+class PlainContract(Resets):
+    """What TLS has not: half-closes, and a socket whose words are those that were said."""
+
     async def test_half_close_of_ours(self) -> None:
         """After our end the other side still answers, and its own end is told."""
         wire, far, user = await self.ends()
@@ -154,94 +250,6 @@ class Contract:
         wire.resume()
         await user.until(lambda: user.words() == ["received", "ended"])
 
-    async def test_close_sends_what_is_queued(self) -> None:
-        """close() comes after megabytes that were written before it; the wire tells its end."""
-        wire, far, user = await self.ends()
-        far.transport.pauseProducing()
-        wire.write(b"x" * 6_000_000)
-        wire.close()
-        wire.close()
-        far.closes = True
-        far.transport.resumeProducing()
-        await far.until(lambda: far.gone)
-        self.assertEqual(len(far.data), 6_000_000)
-        await user.until(lambda: "lost" in user.words())
-        self.assertEqual(user.heard[-1], ("lost", "closed"))
-
-    async def test_ends_are_told_outside_of_calls(self) -> None:
-        """Neither close() nor abort() tells of the end before it returns."""
-        for verb in ("close", "abort"):
-            wire, _, user = await self.ends()
-            getattr(wire, verb)()
-            self.assertNotIn("lost", user.words())
-            await user.until(lambda user=user: "lost" in user.words())
-            self.assertEqual(user.words(), ["lost"])
-
-    async def test_abort(self) -> None:
-        """abort() resets the connection, whatever is queued, and says so in Twisted's words."""
-        wire, far, user = await self.ends()
-        far.transport.pauseProducing()
-        wire.write(b"x" * 6_000_000)
-        wire.abort()
-        await user.until(lambda: "lost" in user.words())
-        self.assertEqual(user.heard[-1][1], reason_text(Failure(ConnectionAborted())))
-        far.transport.resumeProducing()
-        await far.until(lambda: far.gone)
-        self.assertLess(len(far.data), 6_000_000)
-
-    async def test_reset(self) -> None:
-        """A reset is told once, in Twisted's words."""
-        _, far, user = await self.ends()
-        far.transport.abortConnection()
-        await user.until(lambda: "lost" in user.words())
-        self.assertEqual(user.heard, [("lost", reason_text(Failure(ConnectionLost())))])
-
-    async def test_reset_while_full(self) -> None:
-        """A reader that is reset while much is queued: whoever was stopped goes on, the end is told."""
-        wire, far, user = await self.ends()
-        far.transport.pauseProducing()
-        wire.write(b"x" * 12_000_000)
-        await user.until(lambda: "filled" in user.words())
-        far.transport.abortConnection()
-        await user.until(lambda: "lost" in user.words())
-        self.assertIn("drained", user.words())
-
-    async def test_reset_while_closing(self) -> None:
-        """A reader that is reset while we close ends the wire."""
-        wire, far, user = await self.ends()
-        far.transport.pauseProducing()
-        wire.write(b"x" * 12_000_000)
-        wire.close()
-        await turns()
-        far.transport.abortConnection()
-        await user.until(lambda: "lost" in user.words())
-
-    async def test_writing_to_nobody(self) -> None:
-        """Writes to a peer that is gone end the wire, and never the writer."""
-        wire, far, user = await self.ends()
-        far.transport.abortConnection()
-        await far.until(lambda: far.gone)
-        for _ in range(20):
-            wire.write(b"x" * 100_000)
-        await user.until(lambda: "lost" in user.words())
-        wire.write(b"late")
-
-    async def test_a_mistake_in_the_user(self) -> None:
-        """An error in whoever hears the bytes is logged and ends that connection only."""
-        wire, far, user = await self.ends()
-        _, other, heard = await self.ends()
-
-        def wrong(wire: Any, data: bytes) -> None:
-            raise ValueError("a mistake")
-
-        user.received = wrong  # type: ignore[method-assign]
-        far.transport.write(b"x")
-        await user.until(lambda: "lost" in user.words())
-        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
-        other.transport.write(b"y")
-        await heard.until(lambda: heard.bytes() == b"y")
-        self.assertTrue(wire.gone)
-
     async def test_options(self) -> None:
         """TCP_NODELAY and the options of the service are on the socket."""
         wire, _, _ = await self.ends()
@@ -264,7 +272,7 @@ class Contract:
             self.assertEqual(wire.acknowledged() - before, 10)
 
 
-class TwistedTests(Contract, TestCase):
+class TwistedTests(PlainContract, TestCase):
     """A transport of Twisted's."""
 
     async def pair(self) -> tuple[Wire, Far]:
@@ -277,7 +285,7 @@ class TwistedTests(Contract, TestCase):
         self.assertIsNone(wire.detach())
 
 
-class StreamTests(Contract, TestCase):
+class StreamTests(PlainContract, TestCase):
     """A stream of ours."""
 
     if not hasattr(select, "epoll"):
