@@ -7,7 +7,6 @@ import select
 import socket
 import subprocess
 import sys
-import textwrap
 from typing import Any
 from unittest import mock
 
@@ -280,6 +279,57 @@ class AcceptingTests(SynchronousTestCase):
         self.assertIn("closed", repr(port))
 
 
+# 40 clients, a limit below what they need on both sides, and a look at how often the poller had its turn.
+SHORT_OF_FILES = """
+import resource, socket, sys, time
+from twisted.internet import reactor
+from twisted.internet.protocol import Factory, Protocol
+from exproxy import accepting, listening
+from exproxy.poller import poller
+from exproxy.relay import Sweep
+
+class House(Factory):
+    name, full, noisy = "house", False, False
+    guests = []
+    def wait(self, port): pass
+    def buildProtocol(self, addr):
+        self.guests.append(Protocol())
+        return self.guests[-1]
+
+accepting.PAUSE = 0.05
+house, made = House(), poller(reactor, Sweep(reactor))
+assert made.ready()
+sock = listening.bind("127.0.0.1", 0)
+listening.listen(sock)
+port = accepting.Accepting(made, sock, house, house)
+port.startListening()
+clients = [socket.create_connection(("127.0.0.1", port.getHost().port)) for _ in range(40)]
+resource.setrlimit(resource.RLIMIT_NOFILE, (len(clients) + 30, len(clients) + 30))
+turns = 0
+read = made.doRead
+def count():
+    global turns
+    turns += 1
+    read()
+made.doRead = count
+
+def look():
+    before = len(house.guests)
+    assert 0 < before < 40, before
+    print("turns", turns)
+    for guest in house.guests[:]:
+        guest.transport.abortConnection()
+    reactor.callLater(0.3, end)
+
+def end():
+    print("guests", len(house.guests))
+    reactor.stop()
+
+reactor.callLater(0.5, look)
+reactor.run()
+"""
+
+
 class ShortageTests(SynchronousTestCase):
     """A process that really has no descriptor left."""
 
@@ -288,56 +338,8 @@ class ShortageTests(SynchronousTestCase):
 
     def test_no_descriptor_left(self) -> None:
         """At RLIMIT_NOFILE clients wait, the reactor rests, and they are served when others have gone."""
-        program = """
-            import resource, socket, sys, time
-            from twisted.internet import reactor
-            from twisted.internet.protocol import Factory, Protocol
-            from exproxy import accepting, listening
-            from exproxy.poller import poller
-            from exproxy.relay import Sweep
-
-            class House(Factory):
-                name, full, noisy = "house", False, False
-                guests = []
-                def wait(self, port): pass
-                def buildProtocol(self, addr):
-                    self.guests.append(Protocol())
-                    return self.guests[-1]
-
-            accepting.PAUSE = 0.05
-            house, made = House(), poller(reactor, Sweep(reactor))
-            assert made.ready()
-            sock = listening.bind("127.0.0.1", 0)
-            listening.listen(sock)
-            port = accepting.Accepting(made, sock, house, house)
-            port.startListening()
-            clients = [socket.create_connection(("127.0.0.1", port.getHost().port)) for _ in range(40)]
-            resource.setrlimit(resource.RLIMIT_NOFILE, (len(clients) + 30, len(clients) + 30))
-            turns = 0
-            read = made.doRead
-            def count():
-                global turns
-                turns += 1
-                read()
-            made.doRead = count
-
-            def look():
-                before = len(house.guests)
-                assert 0 < before < 40, before
-                print("turns", turns)
-                for guest in house.guests[:]:
-                    guest.transport.abortConnection()
-                reactor.callLater(0.3, end)
-
-            def end():
-                print("guests", len(house.guests))
-                reactor.stop()
-
-            reactor.callLater(0.5, look)
-            reactor.run()
-        """
         done = subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(program)],
+            [sys.executable, "-c", SHORT_OF_FILES],
             capture_output=True,
             text=True,
             timeout=60,
