@@ -143,7 +143,12 @@ class ConnectTests(TestCase):
         far.ready.addErrback(lambda failure: None)
         self.factory.there.append(far)
         lost = far.connectionLost
-        far.connectionLost = lambda reason=None: (lost(reason), self.factory.gone.append(far))  # type: ignore
+
+        def gone(reason: Any = None) -> None:
+            lost(reason)
+            self.factory.gone.append(far)
+
+        self.patch(far, "connectionLost", gone)
         return far
 
     async def test_tls(self) -> None:
