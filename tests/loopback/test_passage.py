@@ -30,10 +30,10 @@ class Reading:
     """The same as Plain, for a session."""
 
     def __init__(self, service: Any) -> None:
-        self.handle = Plain(service).handle
+        self._plain = Plain(service)
 
     def handle(self, event: events.Event) -> Iterable[actions.Action]:
-        raise NotImplementedError
+        return self._plain.handle(event)
 
 
 class Contract:
