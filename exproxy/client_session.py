@@ -15,6 +15,7 @@ from zope.interface import implementer
 from exproxy import actions, events
 from exproxy.deadlines import Deadlines
 from exproxy.end import End
+from exproxy.farewell import LINGERING_READ
 from exproxy.interfaces import IBackend, IConversation, IWire, IWireUser
 from exproxy.links import LINGER, Links
 from exproxy.model import BACKEND, CLIENT, TLS, Destination, Facts, Side
@@ -26,10 +27,6 @@ from exproxy.wire import Wire
 if TYPE_CHECKING:
     from exproxy.dispatch import Attempts
     from exproxy.virtual import VirtualService
-
-# A refused client may still be sending; reading on for so many seconds lets it see the refusal
-# instead of a reset (RFC 9112 9.6).
-LINGERING_READ = 2.0
 
 
 @implementer(IWireUser)

@@ -8,6 +8,10 @@ from zope.interface import implementer
 from exproxy.interfaces import IWire, IWireUser
 from exproxy.model import TLS
 
+# A refused client may still be sending; reading on for so many seconds lets it see the refusal instead of a
+# reset (RFC 9112 9.6).
+LINGERING_READ = 2.0
+
 
 @implementer(IWireUser)
 class Farewell:

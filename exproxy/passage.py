@@ -15,6 +15,7 @@ from exproxy.connect import Connecting
 from exproxy.detaching import Detached
 from exproxy.dialling import Dial
 from exproxy.dispatch import Attempts
+from exproxy.farewell import LINGERING_READ
 from exproxy.interfaces import IBackend, ILease
 from exproxy.model import CLIENT, Choice, Destination, Facts, Side, Source
 from exproxy.poller import Poller
@@ -27,10 +28,6 @@ from exproxy.relay.sockets import SocketRelay
 if TYPE_CHECKING:
     from exproxy.pool import Pool
     from exproxy.virtual import VirtualService
-
-# A refused client may still be sending; reading on for so many seconds lets it see the end instead of a
-# reset.
-LINGERING_READ = 2.0
 
 
 class Passage(Attempts):

@@ -12,9 +12,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory
 from zope.interface import implementer
 
-from exproxy.client_session import LINGERING_READ
 from exproxy.client_session import Session as Session
-from exproxy.farewell import Farewell
+from exproxy.farewell import LINGERING_READ, Farewell
 from exproxy.interfaces import IConversation, IPassing, IProtocolFactory, IService
 from exproxy.model import Destination, Source
 from exproxy.passage import Passage

@@ -129,7 +129,7 @@ class Contract:
         """A refused client that does not go is closed."""
         with (
             mock.patch("exproxy.passage.LINGERING_READ", 0.01),
-            mock.patch("exproxy.session.LINGERING_READ", 0.01),
+            mock.patch("exproxy.client_session.LINGERING_READ", 0.01),
         ):
             world = self.world()
             world.pool.operate("a", "maint")
